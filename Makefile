@@ -1,0 +1,48 @@
+# make demo and make test set up everything that they need on a fresh machine.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+
+FUZZTIME ?= 10s
+GOTEST   := go test -race -shuffle=on -timeout 20m
+
+.PHONY: build demo test setup lint unit fuzz bench-once bench torture clean
+
+build: ## bin/mintmark
+	go build -trimpath -o bin/mintmark ./daemon/cmd/mintmark
+
+demo: build ## a simulated line, from an empty folder to a refused batch
+	bin/mintmark demo
+
+test: setup lint unit fuzz bench-once ## all that CI runs
+
+setup: ## installs what the tests need from the distribution
+	fixtures/setup.sh
+
+lint:
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'make: gofmt: the files above are not formatted' >&2; exit 1; }
+	go mod tidy -diff
+	go vet ./...
+	go tool staticcheck ./...
+
+unit: build
+	$(GOTEST) ./...
+
+fuzz: ## every fuzz target for $(FUZZTIME)
+	@go list ./... | while read -r pkg; do \
+	  go test -list '^Fuzz' "$$pkg" | grep '^Fuzz' | while read -r f; do \
+	    echo "fuzz $$pkg $$f"; go test -run='^$$' -fuzz="^$$f$$" -fuzztime=$(FUZZTIME) "$$pkg"; \
+	  done; \
+	done
+
+bench-once: ## every benchmark runs
+	go test -run='^$$' -bench=. -benchtime=1x ./...
+
+bench: ## medians and ratios of one run, written to docs/benchmarks.md
+	go run ./fixtures/bench -o docs/benchmarks.md
+
+torture: setup build ## the long ones: hundreds of kills, every byte flipped
+	go test -race -timeout 6h ./fixtures/... ./records/... ./daemon/... -torture
+
+clean:
+	rm -rf bin demo .cache
