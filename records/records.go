@@ -163,4 +163,4 @@ func nameRune(r rune) bool {
 }
 
 // now is the ledger's clock, in UTC and whole milliseconds.
-func (l *Ledger) now() time.Time { return l.opts.Now().UTC().Truncate(time.Millisecond) }
+func (l *Ledger) now() time.Time { return l.opts.now() }

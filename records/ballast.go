@@ -1,0 +1,242 @@
+package records
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Badger maps its files into memory, and a write into a hole of a mapped file
+// on a full disk ends the process with SIGBUS. So nothing of it may have holes
+// when it is written:
+//
+//   - the log in use is allocated to its full size at open;
+//   - the next log is made and allocated ahead, empty, under the name that
+//     Badger takes next;
+//   - tables are made when a log is full, and need the room of one: when that
+//     may happen and the disk is low, the ballast is given up for it first.
+const (
+	defaultBallast = 96 << 20
+
+	// tableRoom is what flushing a full memory table may need.
+	tableRoom = 24 << 20
+
+	// entryCost bounds what Badger adds to a key and value in its log and in its
+	// memory table (skiplist node 96, headers, version, checksum).
+	entryCost = 160
+)
+
+// space is the disk as the writer sees it. It is owned by the writer, and by
+// Open and Close while there is none.
+type space struct {
+	dir  string
+	size int64  // of the ballast
+	held bool   // the ballast is allocated
+	next string // the log made ahead, or empty
+	id   int    // number of the log in use
+	used int64  // at most this much is in it
+
+	// free returns the free bytes of the file system: statfs, or a test.
+	free func(dir string) (int64, error)
+}
+
+// low is the mark under which new claims are refused.
+func (s *space) low() int64 { return max(s.size, tableRoom) }
+
+// enter makes room for Badger to open: it writes at once to a new log and turns
+// each log that a crash left into a table. It also removes logs that are empty,
+// on which Badger fails: those made ahead, and one that it had just made.
+func (s *space) enter() error {
+	logs, err := filepath.Glob(filepath.Join(s.dir, "badger", "*.mem"))
+	if err != nil {
+		return err
+	}
+	need := int64(2*memTable + tableRoom)
+	for _, name := range logs {
+		fi, err := os.Stat(name)
+		if err != nil {
+			return err
+		}
+		if fi.Size() > 0 {
+			need += tableRoom
+		} else if err := os.Remove(name); err != nil {
+			return err
+		}
+	}
+	return s.want(need)
+}
+
+// want makes sure of need free bytes, giving up the ballast if it must.
+func (s *space) want(need int64) error {
+	free, err := s.free(s.dir)
+	if err != nil {
+		return err
+	}
+	if free < need {
+		if err := s.release(); err != nil {
+			return err
+		}
+		if free, err = s.free(s.dir); err != nil {
+			return err
+		}
+	}
+	if free < need {
+		return fmt.Errorf("%w: %d MiB are free, want %d: make room", ErrDiskFull, free>>20, need>>20)
+	}
+	return nil
+}
+
+// entered allocates what Badger has just made, then the ballast.
+func (s *space) entered() error {
+	store := filepath.Join(s.dir, "badger")
+	entries, err := os.ReadDir(store)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if n, ok := strings.CutSuffix(e.Name(), ".mem"); ok {
+			id, err := strconv.Atoi(n)
+			if err != nil {
+				return fmt.Errorf("log %s has no number", e.Name())
+			}
+			s.id = max(s.id, id)
+		}
+		if err := allocate(filepath.Join(store, e.Name())); err != nil {
+			return fmt.Errorf("allocate %s: %w", e.Name(), err)
+		}
+	}
+	s.makeNext()
+	s.refill()
+	return syncDir(store)
+}
+
+// allocate fills the holes of a file.
+func allocate(name string) error {
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	fi, err := f.Stat()
+	if err == nil && fi.Size() > 0 {
+		err = unix.Fallocate(int(f.Fd()), 0, 0, fi.Size())
+	}
+	return errors.Join(err, f.Close())
+}
+
+// makeNext makes the log that Badger takes next: empty, because it refuses one
+// with a size, and allocated all the same. Without room there is none, and
+// check refuses what would need it.
+func (s *space) makeNext() {
+	name := filepath.Join(s.dir, "badger", fmt.Sprintf("%05d.mem", s.id+1))
+	if err := reserve(name, unix.FALLOC_FL_KEEP_SIZE, 2*memTable); err != nil {
+		return
+	}
+	if syncDir(filepath.Dir(name)) == nil {
+		s.next = name
+	}
+}
+
+// reserve makes a file of really allocated bytes, or leaves none.
+func reserve(name string, mode uint32, size int64) error {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	err = unix.Fallocate(int(f.Fd()), mode, 0, size)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, os.Remove(name))
+	}
+	return nil
+}
+
+func (s *space) ballast() string { return filepath.Join(s.dir, "ballast") }
+
+// refill takes the ballast back.
+func (s *space) refill() { s.held = reserve(s.ballast(), 0, s.size) == nil }
+
+func (s *space) release() error {
+	s.held = false
+	err := os.Remove(s.ballast())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// check is asked before each group. Fresh says why new claims are refused; all
+// says why nothing at all may be written, because Badger may have to make a
+// table and there is no room left for one.
+func (s *space) check() (fresh, all error) {
+	free, err := s.free(s.dir)
+	if err != nil {
+		return err, nil
+	}
+	if !s.held && free >= s.low()+s.size {
+		s.refill()
+		free -= s.size
+	}
+	if s.next == "" && free >= s.low() {
+		s.makeNext()
+	}
+	if s.used >= memTable && (free < s.low() || s.next == "") {
+		if err := s.rotating(); err != nil {
+			return err, err
+		}
+	}
+	if free < s.low() || !s.held || s.next == "" {
+		return fmt.Errorf("%w: %d MiB are free, want %d: make room", ErrDiskFull, free>>20, (s.low()+s.size)>>20), nil
+	}
+	return nil, nil
+}
+
+// rotating makes sure that Badger can go to its next log and flush the old one.
+func (s *space) rotating() error {
+	if s.next == "" {
+		if err := s.want(2*memTable + tableRoom); err != nil {
+			return err
+		}
+		s.makeNext()
+	}
+	return s.want(tableRoom)
+}
+
+// expect counts a group that is about to be written.
+func (s *space) expect(entries, bytes int) { s.used += int64(bytes + entries*entryCost) }
+
+// committed notices that Badger went to its next log.
+func (s *space) committed() {
+	if s.next == "" {
+		return
+	}
+	if fi, err := os.Stat(s.next); err != nil || fi.Size() == 0 {
+		return
+	}
+	s.id++
+	s.next, s.used = "", 0
+	s.makeNext()
+}
+
+// leave makes room for Badger to close, which turns its log into a table.
+func (s *space) leave() error {
+	if s.next != "" {
+		if err := os.Remove(s.next); err != nil {
+			return err
+		}
+		s.next = ""
+	}
+	return s.want(tableRoom)
+}
+
+// diskFree is what is free for us, not counting what is reserved for root.
+func diskFree(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, fmt.Errorf("free space of ledger: %w", err)
+	}
+	return int64(st.Bavail) * st.Bsize, nil
+}

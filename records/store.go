@@ -1,0 +1,160 @@
+package records
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+)
+
+// The first byte of a key says what it is; docs/ledger.md has the layouts.
+const (
+	keyMeta    = 'M'
+	keyGroup   = 'g'
+	keyClaim   = 'c'
+	keyWide    = 'w'
+	keyBatch   = 'b'
+	keyName    = 'B'
+	keyDevice  = 'd'
+	keyHard    = 'h'
+	keyCounter = 'k'
+	keyCheck   = 'q'
+)
+
+func groupKey(seq uint64) []byte { return binary.BigEndian.AppendUint64([]byte{keyGroup}, seq) }
+func claimKey(i Index) []byte    { return append([]byte{keyClaim}, i[:]...) }
+func batchKey(n uint32) []byte   { return binary.BigEndian.AppendUint32([]byte{keyBatch}, n) }
+func nameKey(name string) []byte { return append([]byte{keyName}, name...) }
+func counterKey(of string) []byte {
+	return append([]byte{keyCounter}, of...)
+}
+func deviceKey(product, serial string) []byte {
+	return pairKey(keyDevice, product, serial)
+}
+func hardKey(product, hardwareID string) []byte {
+	return pairKey(keyHard, product, hardwareID)
+}
+
+func pairKey(kind byte, a, b string) []byte {
+	k := make([]byte, 0, 2+len(a)+len(b))
+	k = append(append(k, kind), a...)
+	return append(append(k, 0), b...)
+}
+
+// A getter reads one key: a transaction inside the writer, or a reader.
+type getter interface {
+	get(key []byte) (val []byte, found bool, err error)
+}
+
+// A reader is one consistent state of the ledger.
+type reader struct{ txn *badger.Txn }
+
+func (r reader) get(key []byte) ([]byte, bool, error) { return lookup(r.txn, key) }
+
+// scan calls f for every key with the prefix, in order. Key and val are valid
+// during the call only.
+func (r reader) scan(prefix []byte, f func(key, val []byte) error) error {
+	return r.scanFrom(prefix, prefix, f)
+}
+
+// scanFrom is scan from a key on.
+func (r reader) scanFrom(prefix, from []byte, f func(key, val []byte) error) error {
+	o := badger.DefaultIteratorOptions
+	o.Prefix = prefix
+	it := r.txn.NewIterator(o)
+	defer it.Close()
+	for it.Seek(from); it.Valid(); it.Next() {
+		item := it.Item()
+		if err := item.Value(func(val []byte) error { return f(item.Key(), val) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keys is scan without the values.
+func (r reader) keys(prefix []byte, f func(key []byte) error) error {
+	o := badger.DefaultIteratorOptions
+	o.Prefix, o.PrefetchValues = prefix, false
+	it := r.txn.NewIterator(o)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		if err := f(it.Item().Key()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// view calls f with a consistent state of the ledger, as of the last answered
+// group or later.
+func (l *Ledger) view(f func(r reader) error) error {
+	if err := l.Err(); err != nil {
+		return err
+	}
+	if !l.life.TryRLock() {
+		return errClosed
+	}
+	defer l.life.RUnlock()
+	return l.db.View(func(txn *badger.Txn) error { return f(reader{txn}) })
+}
+
+func lookup(txn *badger.Txn, key []byte) ([]byte, bool, error) {
+	item, err := txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	val, err := item.ValueCopy(nil)
+	return val, err == nil, err
+}
+
+// memTable is the size of Badger's memory table; its log may grow to twice
+// that, and a transaction to 15 % of it.
+const memTable = 16 << 20
+
+// openBadger opens the store. Badger panics on some kinds of damage; here that
+// is an error like any other.
+func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			db, err = nil, fmt.Errorf("open store: damaged: %v", p)
+		}
+	}()
+	o := badger.DefaultOptions(filepath.Join(dir, "badger"))
+	o.SyncWrites = true
+	o.MemTableSize = memTable
+	o.NumMemtables = 2
+	o.ValueThreshold = 1 << 20   // nothing of ours is larger, so the value log stays empty
+	o.ValueLogFileSize = 1 << 20 // and small
+	o.DetectConflicts = false    // there is one writer
+	o.NumVersionsToKeep = 1
+	o.ChecksumVerificationMode = options.OnTableAndBlockRead
+	o.Compression = options.None
+	o.BlockCacheSize = 16 << 20
+	o.MetricsEnabled = false
+	o.Logger = storeLog{log}
+	db, err = badger.Open(o)
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	return db, nil
+}
+
+// storeLog passes Badger's warnings on.
+type storeLog struct{ log *slog.Logger }
+
+func (s storeLog) Errorf(f string, a ...any) {
+	s.log.Error("store complained", "text", fmt.Sprintf(f, a...))
+}
+func (s storeLog) Warningf(f string, a ...any) {
+	s.log.Warn("store complained", "text", fmt.Sprintf(f, a...))
+}
+func (s storeLog) Infof(string, ...any)  {}
+func (s storeLog) Debugf(string, ...any) {}
