@@ -36,7 +36,7 @@ const (
 	Identify Phase = "identify"
 	Inject   Phase = "inject"
 	Restart  Phase = "restart"
-	Prove    Phase = "prove"
+	Prove    Phase = "prove" // that the device holds its own credentials
 	Refuse   Phase = "refuse"
 	Reset    Phase = "reset" // trigger a factory reset
 	Lock     Phase = "lock"
@@ -57,9 +57,16 @@ type Facts map[string]string
 //
 // Do runs one phase. It may be called from several slots at once, returns soon
 // after ctx is done, trusts no byte that the device sends, and returns an error
-// that names the step, what was wanted and a remedy. It sends nothing of v that
-// the phase doesn't name.
+// that names the step, what was wanted and a remedy ([Faultf]). It sends nothing
+// of v that the phase doesn't name. Refuse returns an error that matches
+// [ErrAccepted] if the device let the candidate in. Lock succeeds on a device
+// that is locked already.
 type Driver interface {
+	// Has says whether the driver can carry out p.
 	Has(p Phase) bool
+	// Needs lists the names in [Vars].Secret that p may send. Without them Do
+	// fails before its first byte.
+	Needs(p Phase) []string
+	// Do carries out p.
 	Do(ctx context.Context, l Link, p Phase, v Vars) (Facts, error)
 }

@@ -1,0 +1,116 @@
+package station
+
+import (
+	"context"
+	"errors"
+
+	"mintmark/hsm/secret"
+	"mintmark/records"
+)
+
+// A scan is what an operator scanned; its receiver closes it.
+type scan = *secret.Value
+
+// errStopping ends the wait for an operator.
+var errStopping = errors.New("station is stopping")
+
+// Scan hands an operator's scan to the slot if it waits for one, and fails with
+// [ErrNotWaiting] if not. It takes code over, whatever it is: a serial number and
+// a password look alike until the slot has judged them.
+func (s *Slot) Scan(code *secret.Value) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.wanted == nil {
+		code.Close()
+		return ErrNotWaiting
+	}
+	s.wanted <- code // has room for one
+	s.wanted = nil
+	return nil
+}
+
+// await shows that the slot wants a scan, and returns it. It ends when ctx is
+// done, when the station stops, and when the device leaves the slot.
+func (j *job) await(ctx context.Context, what string) (scan, error) {
+	s := j.s
+	ctx, cancel := context.WithCancel(ctx)
+	gone := make(chan error, 1)
+	go func() { gone <- s.cfg.Present(ctx, false) }()
+	codes := s.want(what)
+	defer func() {
+		s.unwant(codes)
+		cancel()
+		if gone != nil {
+			<-gone
+		}
+	}()
+	for {
+		select {
+		case code := <-codes:
+			return code, nil
+		case <-j.stop:
+			return nil, Faultf("start the station, then put the device in again", "%w", errStopping)
+		case err := <-gone:
+			gone = nil
+			if err == nil {
+				return nil, Faultf("put it in again and leave it in", "device left the slot before its %s was scanned", what)
+			}
+		case <-ctx.Done():
+			return nil, Faultf("put it in again and scan its "+what, "%s was not scanned within %v", what, s.cfg.Timeouts.Scan)
+		}
+	}
+}
+
+// want makes the slot wait for a scan.
+func (s *Slot) want(what string) chan scan {
+	codes := make(chan scan, 1)
+	s.mu.Lock()
+	s.wanted = codes
+	s.mu.Unlock()
+	s.update(func(n *Snapshot) { n.State, n.Scan = WaitScan, what })
+	return codes
+}
+
+// unwant ends the wait and wipes a scan that came too late.
+func (s *Slot) unwant(codes chan scan) {
+	s.mu.Lock()
+	s.wanted = nil
+	s.mu.Unlock()
+	select {
+	case code := <-codes:
+		code.Close()
+	default:
+	}
+	s.update(func(n *Snapshot) { n.State, n.Scan = Running, "" })
+}
+
+// scanSerial asks the operator for the serial number of the device.
+func (j *job) scanSerial(ctx context.Context) error {
+	for {
+		code, err := j.await(ctx, "serial")
+		if err != nil {
+			return err
+		}
+		serial, err := j.serialOf(code)
+		if err == nil {
+			j.sees(serial)
+			return nil
+		}
+		j.s.update(func(n *Snapshot) { n.Error = "scan: " + err.Error() })
+	}
+}
+
+// serialOf judges a scan before it makes a copy that nobody wipes, and says
+// nothing of what was scanned: it may be a label's secret.
+func (j *job) serialOf(code scan) (string, error) {
+	defer code.Close()
+	errWrong := errors.New("this is no serial number of the product, want the one on the device")
+	if code.Len() > records.MaxSerial || j.product().CheckSerial(code.Bytes()) != nil {
+		return "", errWrong
+	}
+	serial, err := records.ParseSerial(string(code.Bytes()))
+	if err != nil {
+		return "", errWrong
+	}
+	return serial, nil
+}

@@ -1,0 +1,184 @@
+package station
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// A State is what a slot shows to somebody two metres away.
+type State string
+
+// The states of a slot.
+const (
+	Empty       State = "EMPTY"
+	Identifying State = "IDENTIFY"
+	Running     State = "RUNNING"
+	WaitScan    State = "WAIT-SCAN"
+	Pass        State = "PASS"
+	Fail        State = "FAIL"
+	Stopped     State = "STOPPED"
+)
+
+// A Snapshot is all that is to be seen of a slot. It holds no secret.
+type Snapshot struct {
+	Slot      string        `json:"slot"`
+	Product   string        `json:"product"`
+	State     State         `json:"state"`
+	Since     time.Time     `json:"since"` // of the state
+	Step      string        `json:"step,omitempty"`
+	StepIndex int           `json:"step_index"` // from 1; 0 in an empty slot
+	StepTotal int           `json:"step_total"`
+	Serial    string        `json:"serial,omitempty"`
+	Batch     string        `json:"batch,omitempty"`
+	Attempt   int           `json:"attempt,omitempty"`
+	Scan      string        `json:"scan,omitempty"` // what to scan in WAIT-SCAN: "serial" or "label"
+	Result    string        `json:"result,omitempty"`
+	Error     string        `json:"error,omitempty"`
+	Remedy    string        `json:"remedy,omitempty"`
+	Good      int           `json:"good"`
+	Bad       int           `json:"bad"`
+	Takt      time.Duration `json:"takt_ns"` // of the last device, from its arrival to its result
+}
+
+// A Slot is one place for a device. Create it with [New], then call [Slot.Run].
+type Slot struct {
+	cfg    Config                                          // not changed after New
+	log    *slog.Logger                                    // not changed after New
+	around func(call string, do func() error) func() error // seam for faults around each ledger call; nil in production
+
+	owed string // batch that a reset probe is owed to; owned by Run
+
+	mu      sync.Mutex // guards the fields below
+	now     Snapshot
+	changed chan struct{} // closed, then replaced, when now changes
+	wanted  chan scan     // who waits for a scan; nil if nobody does
+}
+
+// New returns a slot, or everything that is missing or wrong in c at once.
+func New(c Config) (*Slot, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	c.Timeouts = c.Timeouts.withDefaults()
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Slot{
+		cfg:     c,
+		log:     c.Log.With("slot", c.Slot, "product", c.Product.ID),
+		now:     Snapshot{Slot: c.Slot, Product: c.Product.ID, State: Empty, Since: time.Now()},
+		changed: make(chan struct{}),
+	}, nil
+}
+
+// Snapshot returns what is to be seen now and a channel that is closed as soon
+// as there is something newer. A watcher that falls behind skips to the latest.
+func (s *Slot) Snapshot() (Snapshot, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now, s.changed
+}
+
+func (s *Slot) update(f func(*Snapshot)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.now.State
+	f(&s.now)
+	if s.now.State != was {
+		s.now.Since = time.Now()
+	}
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// Run takes devices, one after the other, until ctx is done. A device that is
+// in the slot then is finished first. It returns nil, or an error that matches
+// [ErrStop]: the line must not go on.
+func (s *Slot) Run(ctx context.Context) error {
+	defer s.update(func(n *Snapshot) { n.State = Stopped })
+	for s.awaitDevice(ctx, true) {
+		if err := s.handle(ctx); err != nil {
+			return err
+		}
+		if !s.awaitDevice(ctx, false) {
+			break
+		}
+		s.update(func(n *Snapshot) { *n = n.emptied() })
+	}
+	return nil
+}
+
+// awaitDevice waits until a device is in the slot, or until none is. It returns
+// false when ctx is done. A slot that can't be watched says so and tries again:
+// one bad socket doesn't end the line.
+func (s *Slot) awaitDevice(ctx context.Context, want bool) bool {
+	for {
+		err := s.cfg.Present(ctx, want)
+		if ctx.Err() != nil {
+			return false
+		}
+		if err == nil {
+			return true
+		}
+		s.log.DebugContext(ctx, "slot not watched", "err", err)
+		s.update(func(n *Snapshot) {
+			n.State, n.Error, n.Remedy = Fail, "watch slot: "+err.Error(), "call a technician: the slot can't be watched"
+		})
+		if pause(ctx, time.Second) != nil {
+			return false
+		}
+	}
+}
+
+// handle carries one device along the path, shows and logs its fate. It is the
+// only logger of it. The error matches ErrStop.
+func (s *Slot) handle(ctx context.Context) error {
+	start := time.Now()
+	j := newJob(s, ctx.Done())
+	err := j.run(context.WithoutCancel(ctx)) // a stop finishes the device in the slot
+	took := time.Since(start)
+	text, remedy := j.redact(err), remedyOf(err)
+	s.update(func(n *Snapshot) {
+		n.Takt, n.Result, n.Error, n.Remedy = took, j.result, text, remedy
+		if err == nil {
+			n.State, n.Good = Pass, n.Good+1
+		} else {
+			n.State, n.Bad = Fail, n.Bad+1
+		}
+	})
+	s.logFate(ctx, j, took, text)
+	if errors.Is(err, ErrStop) {
+		return err
+	}
+	return nil
+}
+
+func (s *Slot) logFate(ctx context.Context, j *job, took time.Duration, text string) {
+	level, result := slog.LevelInfo, "pass"
+	if text != "" {
+		result = "fail"
+	}
+	s.log.Log(ctx, level, "device done", "serial", j.serial, "hardware_id", j.hardware, "batch", j.clear.Batch,
+		"attempt", j.attempt(), "result", result, "outcome", string(j.outcome), "step", j.step,
+		"took", took, "err", text)
+}
+
+// emptied is the snapshot of the slot without its device.
+func (n Snapshot) emptied() Snapshot {
+	return Snapshot{Slot: n.Slot, Product: n.Product, State: Empty, Good: n.Good, Bad: n.Bad, Takt: n.Takt}
+}
+
+// pause waits for d, or until ctx is done.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

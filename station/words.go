@@ -1,0 +1,105 @@
+package station
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"mintmark/hsm/secret"
+	"mintmark/records"
+)
+
+// ledger makes one call of the ledger. A refusal is the device's fate and the line
+// goes on; anything else means that we don't know what is on disk.
+func (s *Slot) ledger(call string, f func() error) error {
+	if s.around != nil {
+		f = s.around(call, f)
+	}
+	err := f()
+	if err == nil || isRefusal(err) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrStop, err)
+}
+
+func isRefusal(err error) bool {
+	if errors.Is(err, records.ErrBroken) {
+		return false
+	}
+	for _, refusal := range []error{
+		records.ErrRefused, records.ErrReused, records.ErrDiskFull, records.ErrClock, records.ErrNotFound,
+		records.ErrLimited, context.DeadlineExceeded,
+	} {
+		if errors.Is(err, refusal) {
+			return true
+		}
+	}
+	return false
+}
+
+// remedyOf says what the operator can do about err. It is the one function that
+// maps errors to that.
+func remedyOf(err error) string {
+	var fault *Fault
+	var refusal *records.Refusal
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &fault) && fault.Remedy != "":
+		return fault.Remedy
+	case errors.As(err, &refusal) && refusal.Hint != "":
+		return refusal.Hint
+	case errors.Is(err, ErrStop):
+		return "set the device aside, start the station again, then put the device in again"
+	case errors.Is(err, ErrAccepted):
+		return "set the device aside for quality: others know how to log in"
+	case errors.Is(err, records.ErrDiskFull):
+		return "call a technician: the disk is nearly full"
+	case errors.Is(err, records.ErrClock):
+		return "call a technician: the station's clock is wrong"
+	case errors.Is(err, records.ErrLimited):
+		return "wait, or call quality: too many labels were checked"
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return "check cable and power, then put the device in again"
+	}
+	return "put the device in again; if it fails again, set it aside"
+}
+
+// maxText bounds what a device can make us show and record.
+const maxText = 400
+
+// redact is err's text for the screen, the record and the log. Drivers keep
+// secrets out of their errors; a device that echoes one into something that a
+// driver quotes must not undo that.
+func (j *job) redact(err error) string {
+	if err == nil {
+		return ""
+	}
+	text := []byte(printable(err.Error(), 10*maxText))
+	for _, m := range []map[string]*secret.Value{j.vars.Secret, j.before} {
+		for _, v := range m {
+			if v.Len() > 0 {
+				text = bytes.ReplaceAll(text, v.Bytes(), []byte("[secret]"))
+			}
+		}
+	}
+	return printable(string(text), maxText)
+}
+
+// printable keeps at most limit characters of s and replaces those that could
+// play tricks on a terminal.
+func printable(s string, limit int) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, strings.ReplaceAll(s, "\n", "; "))
+	if len(s) > limit {
+		return s[:limit-3] + "..."
+	}
+	return s
+}
