@@ -66,12 +66,13 @@ func TestALongWriteReachesASlowReaderWhole(t *testing.T) {
 }
 
 func TestACompleteWriteSurvivesClose(t *testing.T) {
-	m, p := plugged(t)
-	keep, err := pty.Keep("/dev/pts/" + fmt.Sprint(unix.Minor(p.Dev())))
+	m, s := device(t)
+	keep, err := pty.Keep(s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer keep.Close()
+	p := must(t, guarded, s, port.Config{})
 	const last = "reset\r"
 	if _, err := p.Write([]byte(last)); err != nil {
 		t.Fatal(err)
@@ -109,15 +110,11 @@ func TestADeadlineCanBeMovedAndTakenBack(t *testing.T) {
 func TestAfterCloseEverythingSaysClosed(t *testing.T) {
 	m, p := plugged(t)
 	read := run(p.Read, make([]byte, 8))
-	breaks := run(func([]byte) (int, error) { return 0, p.Break(patience) }, nil)
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if saw := after(read, patience); saw != "closed" {
 		t.Errorf("pending Read: %s, want closed", saw)
-	}
-	if saw := after(breaks, patience/2); saw != "closed" {
-		t.Errorf("pending Break: %s, want closed", saw)
 	}
 	for name, f := range map[string]func() error{
 		"Read":        func() error { _, err := p.Read(make([]byte, 1)); return err },
@@ -287,7 +284,8 @@ func TestBaudsAreWhatWasAskedFor(t *testing.T) {
 			t.Errorf("Open with %d baud set %d, want %d", baud, got, want)
 		}
 	}
-	m, p := plugged(t)
+	m, s := device(t)
+	p := must(t, guarded, s, port.Config{}).(*port.Port)
 	for _, baud := range []int{74880, 9600, 1500000} {
 		if err := p.SetBaud(baud); err != nil {
 			t.Errorf("SetBaud(%d) = %v", baud, err)
@@ -296,7 +294,7 @@ func TestBaudsAreWhatWasAskedFor(t *testing.T) {
 			t.Errorf("SetBaud(%d) set %d", baud, got)
 		}
 	}
-	if _, err := port.Open("/dev/pts/"+fmt.Sprint(unix.Minor(p.Dev())), port.Config{}); !errors.Is(err, port.ErrBusy) {
+	if _, err := port.Open(s, port.Config{}); !errors.Is(err, port.ErrBusy) {
 		t.Errorf("Open after SetBaud = %v, want %v: it must not lose the lock", err, port.ErrBusy)
 	}
 }
@@ -381,6 +379,12 @@ func TestABusyPortNamesItsHolder(t *testing.T) {
 		t.Errorf("Open = %v, want %s", err, want)
 	}
 	p.Close()
+
+	exclusive := must(t, openBare, s, port.Config{}) // without a lock
+	if _, err := port.Open(s, port.Config{}); !errors.Is(err, port.ErrBusy) {
+		t.Errorf("Open of an exclusive port = %v, want %v", err, port.ErrBusy)
+	}
+	exclusive.Close()
 
 	c := exec.Command("flock", "--no-fork", s, "sh", "-c", "echo locked; read line")
 	in, err := c.StdinPipe()

@@ -1,12 +1,16 @@
 package port
 
 import (
+	"errors"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mintmark/fixtures/pty"
 )
 
 func TestADriverThatDoesSomethingElseIsRefused(t *testing.T) {
@@ -64,6 +68,36 @@ func TestSentWaitsForTheDeviceButNotForEver(t *testing.T) {
 	}
 	if err := <-taken; err != nil {
 		t.Error(err)
+	}
+}
+
+func TestCloseEndsABreak(t *testing.T) {
+	master, slave, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	p, err := Open(slave, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- p.Break(time.Hour) }()
+	for begun := false; !begun; runtime.Gosched() {
+		p.setting.Lock()
+		begun = p.breaking
+		p.setting.Unlock()
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if !errors.Is(err, os.ErrClosed) {
+			t.Errorf("Break = %v, want %v", err, os.ErrClosed)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("Break goes on after Close")
 	}
 }
 
