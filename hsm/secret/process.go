@@ -36,18 +36,22 @@ func Locked() error {
 // lockLimit looks ahead: a limit that is too small refuses only later, in the
 // middle of an import.
 func lockLimit() error {
-	privileged, err := canLockAll()
-	if err != nil || privileged {
-		return err
-	}
 	var lim unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &lim); err != nil {
 		return fmt.Errorf("ask how much memory may be locked: %w", err)
 	}
-	if lim.Cur < wantLocked {
-		return fmt.Errorf("%d KiB of memory may be locked, want %d KiB", lim.Cur>>10, wantLocked>>10)
+	privileged, err := canLockAll()
+	if err != nil {
+		return err
 	}
-	return nil
+	return enough(lim.Cur, privileged)
+}
+
+func enough(limit uint64, privileged bool) error {
+	if privileged || limit >= wantLocked {
+		return nil
+	}
+	return fmt.Errorf("%d KiB of memory may be locked, want %d KiB", limit>>10, wantLocked>>10)
 }
 
 // canLockAll says whether the limit does not apply (CAP_IPC_LOCK).
