@@ -1,8 +1,6 @@
 package secret_test
 
 import (
-	"bufio"
-	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -10,23 +8,34 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"mintmark/fixtures/canary"
 	"mintmark/hsm/secret"
 )
 
 const canaryLen = 32
 
+// What the parent tells the dumpChild to do.
+const (
+	closeSecrets = 'c'
+	die          = 'd'
+)
+
 // dumpChild plants three random canaries: two in secret memory (small and large)
 // and one, as a control, in the heap. It tells the parent, who alone must know
-// them, waits to be dumped, closes the secrets and waits again.
+// them, and does what the parent says.
 func dumpChild() error {
 	err := unix.Prctl(unix.PR_SET_PTRACER, unix.PR_SET_PTRACER_ANY, 0, 0, 0)
 	if err != nil && !errors.Is(err, unix.EINVAL) { // a kernel without Yama needs no such permission
 		return fmt.Errorf("let gcore in: %w", err)
+	}
+	if err := allowCore(); err != nil {
+		return err
 	}
 	small, large := secret.New(canaryLen), secret.New(100_000)
 	heap := make([]byte, canaryLen)
@@ -36,137 +45,143 @@ func dumpChild() error {
 			return err
 		}
 	}
-	one := make([]byte, 1)
-	if _, err := os.Stdin.Read(one); err != nil {
-		return err
+	order := make([]byte, 1)
+	for {
+		if _, err := os.Stdin.Read(order); errors.Is(err, io.EOF) {
+			return os.WriteFile("heap", heap, 0o600) // which keeps it alive until here
+		} else if err != nil {
+			return err
+		}
+		switch order[0] {
+		case closeSecrets:
+			small.Close()
+			large.Close()
+		case die:
+			debug.SetTraceback("crash")
+			panic("die with a core")
+		}
+		if _, err := os.Stdout.Write(order); err != nil {
+			return err
+		}
 	}
-	small.Close()
-	large.Close()
-	if _, err := os.Stdout.Write(one); err != nil {
-		return err
-	}
-	os.Stdin.Read(one) // until the parent has looked
-	return os.WriteFile("heap", heap, 0o600)
 }
 
-// dumped is a running dumpChild and what it planted.
+// dumped is a running dumpChild and a net for what it planted.
 type dumped struct {
-	pid      int
-	canaries map[string][]byte
-	step     func() // lets the child close its secrets
+	*exec.Cmd
+	net *canary.Net
+	in  io.WriteCloser
+	out io.Reader
 }
 
-func startDumped(t *testing.T) dumped {
+func startDumped(t *testing.T) *dumped {
 	t.Helper()
-	c := command(t, "dump")
-	c.Stderr = os.Stderr
-	in, err := c.StdinPipe()
-	if err != nil {
+	d := &dumped{Cmd: command(t, "dump"), net: canary.New()}
+	var err error
+	if d.in, err = d.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
-	out, err := c.StdoutPipe()
-	if err != nil {
+	if d.out, err = d.StdoutPipe(); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Start(); err != nil {
+	if err := d.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		in.Close()
-		c.Wait()
+		d.in.Close()
+		d.Wait()
 	})
-	d := dumped{pid: c.Process.Pid, canaries: map[string][]byte{}}
 	for _, name := range []string{"small secret", "large secret", "heap"} {
-		d.canaries[name] = make([]byte, canaryLen)
-		if _, err := io.ReadFull(out, d.canaries[name]); err != nil {
+		b := make([]byte, canaryLen)
+		if _, err := io.ReadFull(d.out, b); err != nil {
 			t.Fatal(err)
 		}
-	}
-	d.step = func() {
-		one := []byte{1}
-		if _, err := in.Write(one); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.ReadFull(out, one); err != nil {
-			t.Fatal(err)
-		}
+		d.net.AddPlain(name, b)
 	}
 	return d
 }
 
-// TestACoreHoldsNoSecret takes a core of a running process that has open secrets,
-// as the kernel would, without the pages that are marked.
-func TestACoreHoldsNoSecret(t *testing.T) {
-	d := startDumped(t)
-	core := filepath.Join(t.TempDir(), "core")
-	out, err := exec.CommandContext(t.Context(), "gcore", "-o", core, fmt.Sprint(d.pid)).CombinedOutput()
-	if err != nil {
-		t.Fatalf("gcore: %v\n%s", err, out)
+// tell gives an order and waits until the child has done it, or died of it.
+func (d *dumped) tell(t *testing.T, order byte) {
+	t.Helper()
+	if _, err := d.in.Write([]byte{order}); err != nil {
+		t.Fatal(err)
 	}
-	data, err := os.ReadFile(fmt.Sprintf("%s.%d", core, d.pid))
+	_, err := io.ReadFull(d.out, make([]byte, 1))
+	if died := errors.Is(err, io.EOF); died != (order == die) {
+		t.Fatalf("after order %c: %v", order, err)
+	}
+}
+
+// core takes a core of the child while its secrets are open: the kernel's, if it
+// writes cores into the current folder, else one by gcore.
+func (d *dumped) core(t *testing.T) string {
+	t.Helper()
+	pattern, err := os.ReadFile("/proc/sys/kernel/core_pattern")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Contains(data, d.canaries["heap"]) {
-		t.Fatal("the core does not hold the canary of the heap, so it says nothing")
-	}
-	for _, name := range []string{"small secret", "large secret"} {
-		if bytes.Contains(data, d.canaries[name]) {
-			t.Errorf("the core holds the %s", name)
+	if strings.ContainsAny(string(pattern), "|/") {
+		out, err := exec.CommandContext(t.Context(), "gcore", "-o", filepath.Join(d.Dir, "core"), fmt.Sprint(d.Process.Pid)).CombinedOutput()
+		if err != nil {
+			t.Fatalf("gcore: %v\n%s", err, out)
 		}
+	} else {
+		d.tell(t, die)
+		d.Wait()
+	}
+	cores, err := filepath.Glob(filepath.Join(d.Dir, "*"))
+	if err != nil || len(cores) != 1 {
+		t.Fatalf("the child left %s, %v, want one core", cores, err)
+	}
+	return cores[0]
+}
+
+func TestACoreHoldsNoOpenSecret(t *testing.T) {
+	d := startDumped(t)
+	hits, err := d.net.File(d.core(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	control := 0
+	for _, h := range hits {
+		if h.Secret == "heap" {
+			control++
+		} else {
+			t.Errorf("the core holds %v", h)
+		}
+	}
+	if control == 0 {
+		t.Error("the core does not hold the canary of the heap, so it says nothing")
 	}
 }
 
 // TestMemoryHoldsNoClosedSecret reads all memory of a process, dumped or not.
 func TestMemoryHoldsNoClosedSecret(t *testing.T) {
 	d := startDumped(t)
-	for name, where := range d.find(t) {
-		if len(where) != 1 {
-			t.Errorf("before close the %s is at %q, want one place: else we or Go made a copy", name, where)
+	for _, step := range []struct {
+		name string
+		want map[string]int
+	}{
+		{"before close", map[string]int{"small secret": 1, "large secret": 1, "heap": 1}},
+		{"after close", map[string]int{"heap": 1}},
+	} {
+		found, err := d.net.Process(d.Process.Pid)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	d.step()
-	found := d.find(t)
-	if len(found["heap"]) != 1 {
-		t.Fatalf("the canary of the heap is at %q, want one place", found["heap"])
-	}
-	for _, name := range []string{"small secret", "large secret"} {
-		if where := found[name]; len(where) > 0 {
-			t.Errorf("after close the %s is still at %q", name, where)
-		}
-	}
-}
-
-// find returns the mappings that hold each canary, once for each place.
-func (d dumped) find(t *testing.T) map[string][]string {
-	t.Helper()
-	maps, err := os.Open(fmt.Sprintf("/proc/%d/maps", d.pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer maps.Close()
-	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", d.pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer mem.Close()
-	found := map[string][]string{"small secret": nil, "large secret": nil, "heap": nil}
-	lines := bufio.NewScanner(maps)
-	for lines.Scan() {
-		line := lines.Text()
-		var from, to int64
-		if _, err := fmt.Sscanf(line, "%x-%x ", &from, &to); err != nil || !strings.Contains(line, " rw") {
-			continue
-		}
-		data := make([]byte, to-from)
-		if _, err := mem.ReadAt(data, from); err != nil {
-			t.Fatalf("read %s: %v", line, err)
-		}
-		for name, canary := range d.canaries {
-			for range bytes.Count(data, canary) {
-				found[name] = append(found[name], line)
+		got := map[string]int{}
+		for _, f := range found {
+			got[f.Secret]++
+			if inside := f.Secret != "heap"; f.Mapping.Secret() != inside {
+				t.Errorf("%s: %v, want it in secret pages: %v", step.name, f, inside)
 			}
 		}
+		for _, name := range []string{"small secret", "large secret", "heap"} {
+			if got[name] != step.want[name] {
+				t.Errorf("%s: the %s is at %d places, want %d: %v", step.name, name, got[name], step.want[name], found)
+			}
+		}
+		d.tell(t, closeSecrets)
 	}
-	return found
 }

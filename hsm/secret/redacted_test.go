@@ -17,13 +17,13 @@ import (
 	"mintmark/hsm/secret"
 )
 
-const canary = "CANARY-7Qf2xW9"
+const planted = "CANARY-7Qf2xW9"
 
 // shapes are the ways in which a secret can be part of something that is printed
 // or encoded. Copies are made by reflection, since go vet forbids to write them.
 func shapes(t *testing.T) map[string]any {
 	t.Helper()
-	v := secret.From([]byte(canary))
+	v := secret.From([]byte(planted))
 	t.Cleanup(v.Close)
 	copied := reflect.ValueOf(v).Elem().Interface()
 	deep := &v
@@ -49,13 +49,13 @@ func unexportedCopy(v *secret.Value) any {
 	return s.Interface()
 }
 
-// leaks finds the canary in the forms that fmt and encoders give to bytes.
+// leaks finds the planted text in the forms that fmt and encoders give to bytes.
 func leaks(out string) bool {
-	b := []byte(canary)
+	b := []byte(planted)
 	plain := strings.ToLower(out)
 	numbers := strings.Trim(fmt.Sprint(b), "[]")
 	for _, form := range []string{
-		canary, hex.EncodeToString(b), fmt.Sprintf("% x", b), fmt.Sprintf("%# x", b), numbers,
+		planted, hex.EncodeToString(b), fmt.Sprintf("% x", b), fmt.Sprintf("%# x", b), numbers,
 		strings.ReplaceAll(numbers, " ", ","), strings.Trim(fmt.Sprintf("%#v", b)[6:], "{}"),
 		fmt.Sprintf("%o", b), fmt.Sprintf("%b", b), fmt.Sprintf("%U", b),
 		base64.StdEncoding.EncodeToString(b), base64.RawURLEncoding.EncodeToString(b),
@@ -68,7 +68,7 @@ func leaks(out string) bool {
 }
 
 func TestNoVerbShowsASecret(t *testing.T) {
-	if !leaks(fmt.Sprintf("%x", []byte(canary))) || !leaks(fmt.Sprint([]byte(canary))) || !leaks(fmt.Sprintf("%#v", []byte(canary))) {
+	if !leaks(fmt.Sprintf("%x", []byte(planted))) || !leaks(fmt.Sprint([]byte(planted))) || !leaks(fmt.Sprintf("%#v", []byte(planted))) {
 		t.Fatal("the check is blind")
 	}
 	for name, x := range shapes(t) {
@@ -166,7 +166,7 @@ func TestBinaryEncodersAreRefused(t *testing.T) {
 	if err := gob.NewEncoder(&b).Encode(struct{ Password *secret.Value }{v}); !errors.Is(err, secret.ErrEncode) {
 		t.Errorf("gob wrote it with error %v, want ErrEncode", err)
 	}
-	if leaks(b.String()) || bytes.Contains(b.Bytes(), []byte(canary)) {
+	if leaks(b.String()) || bytes.Contains(b.Bytes(), []byte(planted)) {
 		t.Errorf("gob wrote %x", b.Bytes())
 	}
 }
