@@ -59,11 +59,11 @@ func lockedChild() error {
 	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: limit << 10, Max: limit << 10}); err != nil {
 		return err
 	}
+	fmt.Println(secret.Locked())
 	v := secret.From([]byte("still usable"))
 	if string(v.Bytes()) != "still usable" {
 		return fmt.Errorf("the value is %q", v.Bytes())
 	}
-	fmt.Println(secret.Locked())
 	return nil
 }
 
@@ -185,7 +185,7 @@ func TestSwapAreasAreRead(t *testing.T) {
 
 func TestAControlGroupCanForbidSwap(t *testing.T) {
 	root := t.TempDir()
-	for group, limit := range map[string]string{"": "0\n", "open": "max\n", "shut": "0\n", "shut/inner": "max\n"} {
+	for group, limit := range map[string]string{"": "0\n", "open": "max\n", "some": "4096\n", "shut": "0\n", "shut/inner": "max\n"} {
 		dir := filepath.Join(root, group)
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
@@ -196,6 +196,7 @@ func TestAControlGroupCanForbidSwap(t *testing.T) {
 	}
 	for groups, want := range map[string]bool{
 		"0::/open\n":            false,
+		"0::/some\n":            false,
 		"0::/shut\n":            true,
 		"0::/shut/inner\n":      true, // what is above counts
 		"0::/shut/inner/gone\n": true,

@@ -130,6 +130,14 @@ func TestNoLogHandlerShowsASecret(t *testing.T) {
 	}
 }
 
+// A handler of one's own may look at the value before it formats anything.
+func TestALogHandlerNeverGetsTheSecretItself(t *testing.T) {
+	v := shapes(t)["pointer"]
+	if got := slog.AnyValue(v).Resolve(); got.Kind() != slog.KindString || got.String() != "[secret]" {
+		t.Errorf("a handler gets %v of kind %v, want the string [secret]", got, got.Kind())
+	}
+}
+
 func TestTextEncodersGetAPlaceholder(t *testing.T) {
 	for name, x := range shapes(t) {
 		out, err := json.Marshal(x)
@@ -151,6 +159,9 @@ func TestTextEncodersGetAPlaceholder(t *testing.T) {
 	}
 	if out, err := xml.Marshal(account{v}); !strings.Contains(string(out), "<Password>[secret]</Password>") || err != nil {
 		t.Errorf("XML is %s, %v, want [secret]", out, err)
+	}
+	if out, err := v.MarshalJSON(); string(out) != `"[secret]"` || err != nil {
+		t.Errorf("MarshalJSON = %s, %v, want [secret] in quotes", out, err)
 	}
 	if out, err := v.MarshalText(); string(out) != "[secret]" || err != nil {
 		t.Errorf("MarshalText = %s, %v, want [secret]", out, err)

@@ -125,6 +125,18 @@ func TestFreedSpaceIsUsedAgain(t *testing.T) {
 	}
 }
 
+// Else a slot that works alone would map and unmap for each secret.
+func TestOneEmptySlabIsKept(t *testing.T) {
+	for range 3 {
+		v := secret.New(2500) // alone in its class: every test closes its values
+		addr := address(v)
+		v.Close()
+		if faults(addr, func(b *byte) { sink += *b }) {
+			t.Fatal("the slab of the only value was unmapped")
+		}
+	}
+}
+
 func TestMemoryOfManyValuesIsGivenBack(t *testing.T) {
 	before := secret.Mapped()
 	values := make([]*secret.Value, 100_000)
