@@ -101,6 +101,18 @@ func (t *txn) unclaim(i Index, o ownerRef) error {
 	return nil
 }
 
+// wideKey is the key of a second, ledger-wide index of a value whose scope is
+// narrower. Values of several owners may have the same one.
+func wideKey(i Index, o ownerRef) []byte {
+	k := append([]byte{keyWide}, i[:]...)
+	k = binary.BigEndian.AppendUint32(k, o.Batch)
+	k = binary.BigEndian.AppendUint32(k, o.Row)
+	return append(k, o.Serial...)
+}
+
+// noteWide records a value of a narrower scope for reports; it never refuses.
+func (t *txn) noteWide(i Index, o ownerRef) { t.set(wideKey(i, o), o.encode()) }
+
 // A claimCount is the number of claims and the sum of their indexes modulo
 // 2^128, by which Open finds a claim that the store lost or made up.
 type claimCount struct {

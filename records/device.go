@@ -2,7 +2,11 @@ package records
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"mintmark/hsm/secret"
 )
@@ -82,6 +86,9 @@ type Attempt struct {
 	Steps       []Step       `cbor:"14,keyasint,omitempty" json:"steps,omitempty"`
 	Credentials []Credential `cbor:"15,keyasint" json:"credentials"`
 	Rework      *Rework      `cbor:"16,keyasint,omitempty" json:"rework,omitempty"` // the order it was made under
+	HardwareID  string       `cbor:"17,keyasint,omitempty" json:"hardware_id,omitempty"`
+	Limit       int          `cbor:"18,keyasint" json:"-"`           // attempts of its row that may inject
+	From        DeviceState  `cbor:"19,keyasint,omitempty" json:"-"` // the device's state before it
 }
 
 // A Rework is an explicit order to touch a sealed or doubtful device again.
@@ -103,6 +110,15 @@ type Device struct {
 	Rework     *Rework     `cbor:"7,keyasint,omitempty" json:"rework,omitempty"` // ordered, not yet begun
 	Attempts   []Attempt   `cbor:"8,keyasint,omitempty" json:"attempts,omitempty"`
 	Proved     time.Time   `cbor:"9,keyasint,omitzero" json:"last_proved,omitzero"` // when it last proved what it holds
+	Seen       *Sighting   `cbor:"10,keyasint,omitempty" json:"last_seen,omitempty"`
+	Relabelled []Rework    `cbor:"11,keyasint,omitempty" json:"relabelled,omitempty"` // orders that needed no attempt, the last 20
+}
+
+// A Sighting is a device that came to a slot after its seal.
+type Sighting struct {
+	At    time.Time `cbor:"1,keyasint" json:"at"`
+	Where Where     `cbor:"2,keyasint" json:"where"`
+	Proof string    `cbor:"3,keyasint,omitempty" json:"proof,omitempty"` // empty: sealed earlier, not re-proved
 }
 
 // A Do is what to do with the device in a slot.
@@ -118,7 +134,7 @@ const (
 // A Clearance is Interlock's permission to work on a device.
 type Clearance struct {
 	Do      Do
-	Serial  string // as bound; made from the counter where Sight.Serial was empty
+	Serial  string // as bound; empty where Assign will take it from the counter
 	Batch   string
 	Row     int  // imported row, or 0
 	Trial   bool // golden device: nothing is released
@@ -133,10 +149,6 @@ type Sight struct {
 	Counter    string // for serial.from = counter: a format with one %d, such as "AC%06d"
 	HardwareID string // what the device itself says it is; empty when the profile has no trustworthy one
 }
-
-// Interlock says what may be done with the device in a slot, or refuses with a
-// reason and a remedy. It changes nothing.
-func (l *Ledger) Interlock(ctx context.Context, s Sight) (Clearance, error) { panic("todo") }
 
 // AssignRequest asks to bind credentials to a hardware id.
 type AssignRequest struct {
@@ -157,16 +169,6 @@ type Assignment struct {
 	Row     int
 }
 
-// Assign makes the durable facts "these indexes are used" (for generated values;
-// imported ones were claimed at admission) and "these credentials belong to this
-// hardware id" in one commit, before the first byte of them leaves the daemon.
-// A generated value that was used before is a *ReuseError: the caller draws again
-// if the space is small, and stops the line if it isn't.
-func (l *Ledger) Assign(ctx context.Context, r AssignRequest) (*Assignment, error) { panic("todo") }
-
-// SetMark makes the durable mark before its effect.
-func (l *Ledger) SetMark(ctx context.Context, a *Assignment, m Mark) error { panic("todo") }
-
 // A Settlement ends an attempt.
 type Settlement struct {
 	Sealed   bool   // the device proved that it holds its credentials, is labelled and locked
@@ -177,41 +179,200 @@ type Settlement struct {
 	Steps    []Step
 }
 
-// Settle ends the attempt and returns what became of the device: sealed, or by
-// the table of docs/architecture.md burned, kept or doubtful. Settling twice is
-// refused.
-func (l *Ledger) Settle(ctx context.Context, a *Assignment, s Settlement) (DeviceState, error) {
-	panic("todo")
+// Limits of a device record, so that it always fits into one operation.
+const (
+	maxAttempts = 100 // then the device itself is at fault
+	maxSteps    = 24
+	maxText     = 160 // bytes of a text that came from a device or a person
+)
+
+// bound cuts a text that came from outside and makes it valid.
+func bound(s string) string {
+	s = strings.ToValidUTF8(s, "?")
+	for len(s) > maxText {
+		_, n := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-n]
+	}
+	return s
 }
 
-// Recognise says whether a scanned value is the one in the device's record. It
-// is recorded and limited like a check.
-func (l *Ledger) Recognise(ctx context.Context, p Product, serial, credential string, v *secret.Value, by Actor) (bool, error) {
-	panic("todo")
+func (w Where) bound() Where {
+	return Where{bound(w.Station), bound(w.Slot), bound(w.Operator)}
 }
 
-// Recall returns the value of an imported credential of a device whose row is
-// still recoverable, or ErrNotFound.
-func (l *Ledger) Recall(ctx context.Context, p Product, serial string) (map[string]*secret.Value, error) {
-	panic("todo")
+// open returns the attempt that is not settled, or nil.
+func (d *Device) open() *Attempt {
+	if n := len(d.Attempts); n > 0 && d.Attempts[n-1].Outcome == "" {
+		return &d.Attempts[n-1]
+	}
+	return nil
 }
 
-// Seen records that a sealed or doubtful device was seen again. A doubtful one
-// that proved what it holds is sealed.
-func (l *Ledger) Seen(ctx context.Context, p Product, serial string, proof string, where Where) (DeviceState, error) {
-	panic("todo")
+// holds returns the attempt whose credentials the device holds, as far as is
+// known: the newest that was sealed or left in doubt. Nil if there is none.
+func (d *Device) holds() *Attempt {
+	for i := len(d.Attempts) - 1; i >= 0; i-- {
+		if a := &d.Attempts[i]; a.Outcome == Sealed || a.Outcome == Doubtful {
+			return a
+		}
+	}
+	return nil
 }
 
-// OrderRework records a supervisor's order. It is carried out when the device is
-// next in a slot.
-func (l *Ledger) OrderRework(ctx context.Context, product, serial string, r Rework, by Actor) (Device, error) {
-	panic("todo")
+// rowFree reports whether the device's row may be assigned to a hardware id:
+// nothing was done with it, or only by the same hardware id and it was kept.
+func (d *Device) rowFree(hardwareID string) bool {
+	for _, a := range d.ofRow() {
+		if a.HardwareID != hardwareID || a.Outcome == Sealed || a.Outcome == Doubtful || a.Outcome == Burned {
+			return false
+		}
+	}
+	return d.Row > 0 && d.State != Burned
+}
+
+// ofRow returns the attempts at the device's present row.
+func (d *Device) ofRow() []*Attempt {
+	var at []*Attempt
+	for i := range d.Attempts {
+		if a := &d.Attempts[i]; a.Batch == d.Batch && a.Row == d.Row {
+			at = append(at, a)
+		}
+	}
+	return at
+}
+
+// injections counts the attempts at the device's present row that reached it.
+func (d *Device) injections() (n int) {
+	for _, a := range d.ofRow() {
+		if a.Mark != NotMarked {
+			n++
+		}
+	}
+	return n
+}
+
+// A standing is what of a device is counted in its batch.
+type standing struct {
+	batch    string
+	state    DeviceState
+	attempts int
+}
+
+func (d *Device) standing() standing { return standing{d.Batch, d.State, len(d.Attempts)} }
+
+// putDevice stores d, keeps the counts of its batch before and after, and the
+// list of open attempts. The zero standing is that of a new device.
+func putDevice(t *txn, was standing, d *Device) error {
+	t.set(deviceKey(d.Product, d.Serial), encode(d))
+	if d.State == Assigned {
+		t.set(pairKey(keyOpen, d.Product, d.Serial), nil)
+	} else if was.state == Assigned {
+		t.del(pairKey(keyOpen, d.Product, d.Serial))
+	}
+	if was == d.standing() {
+		return nil
+	}
+	if was.batch != "" {
+		if err := recount(t, was.batch, func(b *batchRecord) { *b.devices(was.state)-- }); err != nil {
+			return err
+		}
+	}
+	if d.Batch == "" { // known from a list only, see Thaw
+		return nil
+	}
+	return recount(t, d.Batch, func(b *batchRecord) {
+		*b.devices(d.State)++
+		if len(d.Attempts) > was.attempts && d.attemptsIn(d.Batch) == 1 {
+			b.Started++
+		}
+	})
+}
+
+func recount(t *txn, batch string, f func(*batchRecord)) error {
+	b, err := batchNamed(t, batch)
+	if err != nil {
+		return err
+	}
+	f(b)
+	putBatch(t, b)
+	return nil
+}
+
+func (d *Device) attemptsIn(batch string) (n int) {
+	for _, a := range d.Attempts {
+		if a.Batch == batch {
+			n++
+		}
+	}
+	return n
 }
 
 // Device returns the record of (product, serial), or ErrNotFound. An empty
 // product finds the serial in any product, and refuses if several have it.
-func (l *Ledger) Device(ctx context.Context, product, serial string) (Device, error) { panic("todo") }
+func (l *Ledger) Device(_ context.Context, product, serial string) (Device, error) {
+	var found []*Device
+	err := l.view(func(r reader) error {
+		products := []string{product}
+		if product == "" {
+			var err error
+			if products, err = r.products(); err != nil {
+				return err
+			}
+		}
+		for _, p := range products {
+			if d, err := getDevice(r, p, serial); err != nil {
+				return err
+			} else if d != nil {
+				found = append(found, d)
+			}
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return Device{}, err
+	case len(found) == 0:
+		return Device{}, fmt.Errorf("device: %w", ErrNotFound)
+	case len(found) > 1:
+		return Device{}, refuse("name the product", "%d products have a device of this serial", len(found))
+	}
+	return *found[0], nil
+}
+
+// products lists the products that have devices.
+func (r reader) products() (products []string, err error) {
+	from := []byte{keyDevice}
+	for {
+		key, err := r.first([]byte{keyDevice}, from)
+		if err != nil || key == nil {
+			return products, err
+		}
+		product, _, _ := strings.Cut(string(key[1:]), "\x00")
+		products = append(products, product)
+		from = append(append([]byte{keyDevice}, product...), 1) // behind every serial of the product
+	}
+}
 
 // Devices calls f for each device of a batch in serial order, of all batches if
 // batch is empty, until f returns false.
-func (l *Ledger) Devices(ctx context.Context, batch string, f func(Device) bool) error { panic("todo") }
+func (l *Ledger) Devices(ctx context.Context, batch string, f func(Device) bool) error {
+	err := l.view(func(r reader) error {
+		return r.scan([]byte{keyDevice}, func(_, val []byte) error {
+			if err := context.Cause(ctx); err != nil {
+				return err
+			}
+			d, err := decode[Device](val)
+			if err != nil {
+				return err
+			}
+			if (batch == "" || d.Batch == batch) && !f(*d) {
+				return errStop
+			}
+			return nil
+		})
+	})
+	if errors.Is(err, errStop) {
+		return nil
+	}
+	return err
+}

@@ -138,8 +138,23 @@ type headFile struct {
 	sync func(*os.File) error
 }
 
+// The head of a ledger that is being made or restored has another name, so that
+// one that was never finished can't be opened.
+const (
+	headName       = "head"
+	unfinishedHead = "head.unfinished"
+)
+
+// publishHead makes a finished ledger one that can be opened.
+func publishHead(dir string) error {
+	if err := os.Rename(filepath.Join(dir, unfinishedHead), filepath.Join(dir, headName)); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
 func createHead(dir string, h head) error {
-	f, err := os.OpenFile(filepath.Join(dir, "head"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, unfinishedHead), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -151,10 +166,10 @@ func createHead(dir string, h head) error {
 
 // openHead reads the newer of the two slots. A missing or unreadable file means
 // that nobody knows what the ledger must hold.
-func openHead(dir string) (*headFile, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "head"), os.O_RDWR, 0)
+func openHead(dir, name string) (*headFile, error) {
+	f, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR, 0)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, behind("its head file is missing")
+		return nil, noHead(dir)
 	}
 	if err != nil {
 		return nil, err
@@ -173,6 +188,17 @@ func openHead(dir string) (*headFile, error) {
 		return nil, errors.Join(behind("both slots of its head file are damaged"), f.Close())
 	}
 	return h, nil
+}
+
+// noHead says why there is no head file.
+func noHead(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, unfinishedHead)); err == nil {
+		return fmt.Errorf("ledger in %s was never finished: empty the folder, then make or restore it again", dir)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "badger")); err == nil {
+		return behind("its head file is missing")
+	}
+	return fmt.Errorf("no ledger in %s: make one with mintmark init", dir)
 }
 
 // advance makes r the head, durably, in the slot that doesn't hold the current one.

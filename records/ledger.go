@@ -1,13 +1,10 @@
 package records
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -15,7 +12,6 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
-	"golang.org/x/sys/unix"
 )
 
 // An Index is the keyed digest of a credential, its only lasting trace: the
@@ -91,24 +87,15 @@ type Ledger struct {
 // Create makes an empty ledger in dir, which must exist and be empty, and binds
 // it to the index key.
 func Create(ctx context.Context, dir string, keys Keys, o Options) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return fmt.Errorf("create ledger: %w", err)
-	}
-	if len(entries) > 0 {
-		return fmt.Errorf("create ledger: folder %s has something in it, want an empty one", dir)
-	}
 	m := meta{Schema: schema, Key: keys.ID(), Created: o.withDefaults().now()}
 	if _, err := rand.Read(m.ID[:]); err != nil {
 		return fmt.Errorf("create ledger: %w", err)
 	}
+	var err error
 	if m.Checks, err = keyChecks(ctx, keys); err != nil {
 		return fmt.Errorf("create ledger: %w", err)
 	}
-	if err := createHead(dir, head{schema: schema, ledger: m.ID, hash: genesis(m.ID).hash}); err != nil {
-		return fmt.Errorf("create ledger: %w", err)
-	}
-	l, err := enter(dir, o)
+	l, err := found(dir, head{schema: schema, ledger: m.ID, hash: genesis(m.ID).hash}, o)
 	if err != nil {
 		return fmt.Errorf("create ledger: %w", err)
 	}
@@ -118,14 +105,33 @@ func Create(ctx context.Context, dir string, keys Keys, o Options) error {
 		t.set([]byte{keyMeta}, encode(m))
 		return nil
 	})
+	if err == nil {
+		err = publishHead(dir)
+	}
 	return errors.Join(err, l.Close())
+}
+
+// found makes the files of a ledger in an empty folder and opens them. The
+// ledger is real once publishHead has given its head the name that Open wants.
+func found(dir string, h head, o Options) (*Ledger, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(entries) > 0 {
+		return nil, fmt.Errorf("folder %s has something in it, want an empty one", dir)
+	}
+	if err := createHead(dir, h); err != nil {
+		return nil, err
+	}
+	return enter(dir, unfinishedHead, o)
 }
 
 // Open opens the ledger in dir, checks it against its head, its key and its
 // count of claims, and settles what a crash left open. It fails with ErrHeld,
 // ErrBehind, ErrNewer or ErrWrongKey, each with what to do.
 func Open(ctx context.Context, dir string, keys Keys, rows RowKeys, o Options) (*Ledger, error) {
-	l, err := enter(dir, o)
+	l, err := enter(dir, headName, o)
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
@@ -134,14 +140,19 @@ func Open(ctx context.Context, dir string, keys Keys, rows RowKeys, o Options) (
 		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), l.leave())
 	}
 	go l.write() // Close waits for it
-	if err := l.settleLeft(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), l.Close())
+	for _, f := range []func(context.Context) error{l.bindVersions, l.settleLeft, l.sweep} {
+		if err := f(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("open ledger: %w", err), l.Close())
+		}
 	}
 	return l, nil
 }
 
 // enter takes the folder and opens what is in it, unchecked.
-func enter(dir string, o Options) (l *Ledger, err error) {
+func enter(dir, headName string, o Options) (l *Ledger, err error) {
+	if _, err := os.Stat(filepath.Join(dir, headName)); errors.Is(err, os.ErrNotExist) {
+		return nil, noHead(dir) // without leaving a lock in a folder that is none of ours
+	}
 	lock, err := takeLock(dir)
 	if err != nil {
 		return nil, err
@@ -156,7 +167,7 @@ func enter(dir string, o Options) (l *Ledger, err error) {
 			err = errors.Join(err, l.leave())
 		}
 	}()
-	if l.head, err = openHead(dir); err != nil {
+	if l.head, err = openHead(dir, headName); err != nil {
 		return nil, err
 	}
 	if l.head.head.schema > schema {
@@ -219,218 +230,4 @@ func (l *Ledger) breaks(err error) {
 	defer l.mu.Unlock()
 	l.err = err
 	close(l.broken)
-}
-
-// takeLock takes the folder for this process.
-func takeLock(dir string) (*os.File, error) {
-	if fi, err := os.Stat(dir); err != nil {
-		return nil, fmt.Errorf("ledger folder: %w", err)
-	} else if !fi.IsDir() {
-		return nil, fmt.Errorf("ledger folder %s is a file, want a folder", dir)
-	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("ledger folder can't be written: %w", err)
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		pid, _ := io.ReadAll(io.LimitReader(f, 20)) // who holds it is only good to know
-		return nil, errors.Join(fmt.Errorf("%w: %s, in %s: stop it, or use it through its socket",
-			ErrHeld, bytes.TrimSpace(pid), dir), f.Close())
-	}
-	err = f.Truncate(0)
-	if err == nil {
-		_, err = fmt.Fprintf(f, "process %d\n", os.Getpid())
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
-}
-
-// check holds the store to its head, its key and its claims.
-func (l *Ledger) check(ctx context.Context) error {
-	if err := l.view(l.checkMeta); err != nil {
-		return err
-	}
-	if err := l.checkKey(ctx); err != nil {
-		return err
-	}
-	if err := l.view(l.checkChain); err != nil {
-		return err
-	}
-	if err := l.view(l.checkClaims); err != nil {
-		return err
-	}
-	h := l.head.head
-	h.seq, h.hash, h.claims, h.anchor = l.last.seq, l.last.hash, l.last.claims.n, l.last.seq
-	return l.head.put(h)
-}
-
-func (l *Ledger) checkMeta(r reader) error {
-	val, found, err := r.get([]byte{keyMeta})
-	if err != nil {
-		return err
-	}
-	if !found && l.head.head.seq == 0 {
-		return fmt.Errorf("%s was never finished: delete it and make it again", l.dir)
-	}
-	if !found {
-		return behind("its first record is missing")
-	}
-	m, err := decode[meta](val)
-	if err != nil {
-		return err
-	}
-	if m.Schema > schema {
-		return fmt.Errorf("%w: schema %d, want at most %d: install the program that wrote it", ErrNewer, m.Schema, schema)
-	}
-	if m.ID != l.head.head.ledger {
-		return behind("its head file is of another ledger")
-	}
-	l.meta = *m
-	return nil
-}
-
-// checkKey compares the check value of each key version. A version that is new
-// is bound by settleLeft.
-func (l *Ledger) checkKey(ctx context.Context) error {
-	have, err := keyChecks(ctx, l.keys)
-	if err != nil {
-		return err
-	}
-	for v, want := range l.meta.Checks {
-		got, ok := have[v]
-		if !ok {
-			return fmt.Errorf("%w: %s has no version %d, which %s has: look for the right key", ErrWrongKey, l.keys.ID(), v, l.meta.Key)
-		}
-		if got != want {
-			return fmt.Errorf("%w: this is %s, it was made with %s: look for the right key", ErrWrongKey, l.keys.ID(), l.meta.Key)
-		}
-	}
-	return nil
-}
-
-// keyChecks returns what tells one key from another, for each version.
-func keyChecks(ctx context.Context, keys Keys) (map[uint32][8]byte, error) {
-	checks := map[uint32][8]byte{}
-	for _, v := range keys.Versions() {
-		var out [1][32]byte
-		if err := keys.Sum(ctx, v, [][]byte{[]byte("mintmark/key check")}, out[:]); err != nil {
-			return nil, fmt.Errorf("check index key: %w", err)
-		}
-		checks[v] = [8]byte(out[0][:8])
-	}
-	if len(checks) == 0 {
-		return nil, fmt.Errorf("check index key: %s has no version", keys.ID())
-	}
-	return checks, nil
-}
-
-// checkChain follows the groups from the anchor to the newest, which must be
-// the head's, or the one after it: a crash between commit and head.
-func (l *Ledger) checkChain(r reader) error {
-	h := l.head.head
-	last := genesis(h.ledger)
-	err := r.scanFrom([]byte{keyGroup}, groupKey(h.anchor), func(key, val []byte) error {
-		seq := binary.BigEndian.Uint64(key[1:])
-		g, err := decodeGroup(h.ledger, seq, val)
-		if err != nil {
-			return behind("%v", err)
-		}
-		if seq != h.anchor && (seq != last.seq+1 || g.prev != last.hash) {
-			return behind("group %d doesn't follow group %d", seq, last.seq)
-		}
-		if seq == h.seq && g.hash != h.hash {
-			return behind("group %d isn't the one that its head file names", seq)
-		}
-		last = g
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if last.seq < h.seq {
-		return behind("it ends at group %d, its head file says %d", last.seq, h.seq)
-	}
-	if last.seq > h.seq+1 {
-		return behind("its head file says group %d, but group %d is there: the head file is an old copy", h.seq, last.seq)
-	}
-	l.last = last
-	return nil
-}
-
-// checkClaims counts and adds up every claim.
-func (l *Ledger) checkClaims(r reader) error {
-	var have claimCount
-	if err := r.keys([]byte{keyClaim}, func(key []byte) error {
-		if len(key) != 1+len(Index{}) {
-			return fmt.Errorf("a claim has a key of %d bytes, want %d", len(key), 1+len(Index{}))
-		}
-		have.add(Index(key[1:]))
-		return nil
-	}); err != nil {
-		return err
-	}
-	if want := l.last.claims; have.n != want.n {
-		return behind("it has %d claims, group %d says %d", have.n, l.last.seq, want.n)
-	} else if have != want {
-		return behind("its %d claims aren't those that group %d adds up", have.n, l.last.seq)
-	}
-	return nil
-}
-
-// A Check is what Verify found.
-type Check struct {
-	Groups      uint64   `json:"groups"`
-	Claims      int64    `json:"claims"`
-	Batches     int      `json:"batches"`
-	Devices     int      `json:"devices"`
-	Open        int      `json:"open_assignments"`
-	Problems    []string `json:"problems,omitempty"` // empty means clean
-	HeadGroup   uint64   `json:"head_group"`
-	Epoch       int      `json:"epoch"`
-	KeyVersions []uint32 `json:"key_versions"`
-}
-
-// Verify reads the whole ledger: the chain of commit groups against the head,
-// every cross-reference, counts, and that no claimed index is owned twice.
-// Progress is called with keys read; nil is fine.
-func (l *Ledger) Verify(ctx context.Context, progress func(done int64)) (Check, error) { panic("todo") }
-
-// Stats is the ledger in numbers.
-type Stats struct {
-	ID       string              `json:"ledger"`
-	Epoch    int                 `json:"epoch"`
-	Groups   uint64              `json:"groups"`
-	Claims   int64               `json:"claims"`
-	Batches  map[BatchState]int  `json:"batches"`
-	Devices  map[DeviceState]int `json:"devices"`
-	Checks   int                 `json:"checks"`
-	Rejected int                 `json:"rejections"`
-	Bytes    int64               `json:"bytes"`
-	Free     int64               `json:"free_bytes"`
-	Key      string              `json:"index_key"`
-	Scope    string              `json:"scope"`
-}
-
-// Stats counts the ledger.
-func (l *Ledger) Stats(ctx context.Context) (Stats, error) { panic("todo") }
-
-// Backup writes a consistent, checksummed copy while the ledger runs. It carries
-// no key in clear.
-func (l *Ledger) Backup(ctx context.Context, w io.Writer, progress func(done int64)) error {
-	panic("todo")
-}
-
-// Restore makes a ledger in dir, which must be empty, from a backup, and starts
-// a new epoch: open attempts are burned and waiting rows are frozen.
-func Restore(ctx context.Context, dir string, r io.Reader, keys Keys, o Options, progress func(done int64)) error {
-	panic("todo")
-}
-
-// Thaw frees frozen rows after a restore. Provisioned lists the serials of the
-// product that were provisioned since the backup: their rows are burned, the
-// others wait again.
-func (l *Ledger) Thaw(ctx context.Context, product string, provisioned []string, by Actor) (freed, burned int, err error) {
-	panic("todo")
 }

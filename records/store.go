@@ -1,6 +1,7 @@
 package records
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -23,6 +24,8 @@ const (
 	keyHard    = 'h'
 	keyCounter = 'k'
 	keyCheck   = 'q'
+	keyOpen    = 'a'
+	keyLabel   = 'l'
 )
 
 func groupKey(seq uint64) []byte { return binary.BigEndian.AppendUint64([]byte{keyGroup}, seq) }
@@ -74,6 +77,38 @@ func (r reader) scanFrom(prefix, from []byte, f func(key, val []byte) error) err
 		}
 	}
 	return nil
+}
+
+// errStop ends a scan.
+var errStop = errors.New("stop")
+
+// first returns the first key at or behind from that has the prefix, or nil.
+func (r reader) first(prefix, from []byte) (key []byte, err error) {
+	err = r.scanFrom(prefix, from, func(k, _ []byte) error {
+		key = bytes.Clone(k)
+		return errStop
+	})
+	if errors.Is(err, errStop) {
+		err = nil
+	}
+	return key, err
+}
+
+// lastGroup returns the newest group.
+func (r reader) lastGroup(ledger [16]byte) (groupRecord, error) {
+	o := badger.DefaultIteratorOptions
+	o.Prefix, o.Reverse, o.PrefetchSize = []byte{keyGroup}, true, 1
+	it := r.txn.NewIterator(o)
+	defer it.Close()
+	it.Seek(groupKey(1<<64 - 1))
+	if !it.Valid() {
+		return genesis(ledger), nil
+	}
+	val, err := it.Item().ValueCopy(nil)
+	if err != nil {
+		return groupRecord{}, err
+	}
+	return decodeGroup(ledger, binary.BigEndian.Uint64(it.Item().Key()[1:]), val)
 }
 
 // keys is scan without the values.

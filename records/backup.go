@@ -1,0 +1,165 @@
+package records
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// A backup is a stream: its magic, then frames, then the SHA-256 of all that is
+// before it. A frame is a kind (1 byte), two lengths (4 bytes each) and as many
+// bytes: header, key and value, part of a row file, end.
+const (
+	backupMagic   = "mintmark backup\x00"
+	backupVersion = 1
+
+	frameHeader = 'H' // backup version, CBOR header
+	frameRecord = 'R' // key, value
+	frameRows   = 'F' // name of a row file, part of it
+	frameEnd    = 'E' // number of records and of bytes in row files
+
+	maxFrame = 2 << 20
+	rowPart  = 1 << 20
+)
+
+// A backupHeader says what a backup is of.
+type backupHeader struct {
+	Version uint32   `cbor:"1,keyasint"` // of the backup's format
+	Meta    meta     `cbor:"2,keyasint"`
+	Group   uint64   `cbor:"3,keyasint"` // the newest in it
+	Hash    [32]byte `cbor:"4,keyasint"`
+}
+
+// Backup writes a consistent, checksummed copy while the ledger runs. It carries
+// no key in clear: waiting rows are in it as they are on disk.
+func (l *Ledger) Backup(ctx context.Context, w io.Writer, progress func(done int64)) error {
+	err := l.view(func(r reader) error {
+		o := &backupWriter{ctx: ctx, w: w, hash: sha256.New(), progress: progress}
+		return o.write(r, l)
+	})
+	if err != nil {
+		return fmt.Errorf("back up ledger: %w", err)
+	}
+	return nil
+}
+
+// A backupWriter is one Backup under way.
+type backupWriter struct {
+	ctx      context.Context
+	w        io.Writer
+	hash     hash.Hash
+	progress func(int64)
+	done     int64
+	frames   int
+	records  uint64
+	bytes    uint64
+}
+
+func (o *backupWriter) write(r reader, l *Ledger) error {
+	val, _, err := r.get([]byte{keyMeta})
+	if err != nil {
+		return err
+	}
+	m, err := decode[meta](val)
+	if err != nil {
+		return err
+	}
+	last, err := r.lastGroup(m.ID)
+	if err != nil {
+		return err
+	}
+	if err := o.put([]byte(backupMagic)); err != nil {
+		return err
+	}
+	if err := o.frame(frameHeader, nil, encode(backupHeader{backupVersion, *m, last.seq, last.hash})); err != nil {
+		return err
+	}
+	if err := r.scan(nil, func(key, val []byte) error {
+		o.records++
+		return o.frame(frameRecord, key, val)
+	}); err != nil {
+		return err
+	}
+	if err := o.rowFiles(filepath.Join(l.dir, "rows")); err != nil {
+		return err
+	}
+	end := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, o.records), o.bytes)
+	if err := o.frame(frameEnd, nil, end); err != nil {
+		return err
+	}
+	_, err = o.w.Write(o.hash.Sum(nil))
+	return err
+}
+
+func (o *backupWriter) put(b []byte) error {
+	o.hash.Write(b)
+	n, err := o.w.Write(b)
+	o.done += int64(n)
+	return err
+}
+
+func (o *backupWriter) frame(kind byte, a, b []byte) error {
+	if err := context.Cause(o.ctx); err != nil {
+		return err
+	}
+	head := binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(a)))
+	head = binary.BigEndian.AppendUint32(head, uint32(len(b)))
+	for _, part := range [][]byte{head, a, b} {
+		if err := o.put(part); err != nil {
+			return err
+		}
+	}
+	if o.frames++; o.progress != nil && o.frames%1000 == 0 {
+		o.progress(o.done)
+	}
+	return nil
+}
+
+// rowFiles writes every row file. One whose batch is not in this state of the
+// ledger, or was never admitted, is swept when the restored ledger opens.
+func (o *backupWriter) rowFiles(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		err := o.rowFile(dir, e.Name())
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // gone: its batch was closed just now
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *backupWriter) rowFile(dir, name string) error {
+	f, err := os.Open(filepath.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	defer f.Close() // it was only read
+	for b := make([]byte, rowPart); ; {
+		n, err := io.ReadFull(f, b)
+		if n > 0 {
+			o.bytes += uint64(n)
+			if err := o.frame(frameRows, []byte(name), b[:n]); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}

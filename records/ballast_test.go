@@ -1,0 +1,132 @@
+package records
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// tmpfs mounts a small disk for the test. That needs root, as on CI.
+func tmpfs(t *testing.T, mib int) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dm", mib)); err != nil {
+		t.Fatalf("mount tmpfs: %v; this test needs root", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// fill writes a file of someone else's until the disk is full.
+func fill(t *testing.T, name string) {
+	t.Helper()
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for b := make([]byte, 64<<10); ; {
+		if _, err := f.Write(b); errors.Is(err, syscall.ENOSPC) {
+			if len(b) == 1 {
+				return
+			}
+			b = b[:len(b)/2]
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// churn writes without new claims, as settling does, until it is refused or
+// total bytes are written.
+func churn(t *testing.T, l *Ledger, total int) (written int, err error) {
+	t.Helper()
+	for written < total {
+		if err := l.commit(t.Context(), func(t *txn) error {
+			for i := range 100 {
+				t.set(counterKey(fmt.Sprint("churn", written, i)), make([]byte, 2000))
+			}
+			return nil
+		}); err != nil {
+			return written, err
+		}
+		written += 100 * 2000
+	}
+	return written, nil
+}
+
+// TestAFullDiskIsARefusal would end in SIGBUS if Badger wrote into a hole.
+func TestAFullDiskIsARefusal(t *testing.T) {
+	disk := tmpfs(t, 160)
+	dir := filepath.Join(disk, "ledger")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := Create(t.Context(), dir, newTestKeys("a"), small()); err != nil {
+		t.Fatal(err)
+	}
+	l := open(t, dir)
+	put(t, l, 1)
+
+	other := filepath.Join(disk, "other")
+	fill(t, other)
+	if err := claimOne(t.Context(), l, 2); !errors.Is(err, ErrDiskFull) {
+		t.Fatalf("claim on a full disk: %v, want ErrDiskFull", err)
+	}
+	n, err := churn(t, l, 64<<20)
+	if n < 8<<20 || !errors.Is(err, ErrDiskFull) {
+		t.Errorf("settling wrote %d bytes, %v, want at least 8 MiB and then ErrDiskFull", n, err)
+	}
+	if err := l.Err(); err != nil {
+		t.Errorf("ledger broke: %v", err)
+	}
+
+	if err := os.Remove(other); err != nil {
+		t.Fatal(err)
+	}
+	if err := claimOne(t.Context(), l, 2); err != nil {
+		t.Errorf("claim with room again: %v", err)
+	}
+	fill(t, other)
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove(other); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, dir)
+	if l.last.claims.n != 2 {
+		t.Errorf("%d claims after reopening, want 2", l.last.claims.n)
+	}
+}
+
+// TestLogsHaveNoHoles holds Badger to the names under which logs are made ahead.
+func TestLogsHaveNoHoles(t *testing.T) {
+	l := open(t, create(t))
+	for range 3 {
+		before := l.space.id
+		if _, err := churn(t, l, 20<<20); err != nil {
+			t.Fatal(err)
+		}
+		if l.space.id == before {
+			t.Fatalf("log %d is still in use after 20 MiB, want another", before)
+		}
+		var st unix.Stat_t
+		name := filepath.Join(l.dir, "badger", fmt.Sprintf("%05d.mem", l.space.id))
+		if err := unix.Stat(name, &st); err != nil {
+			t.Fatal(err)
+		}
+		if st.Size != 2*memTable || st.Blocks*512 < st.Size {
+			t.Errorf("%s has %d bytes of which %d are allocated, want all of %d", name, st.Size, st.Blocks*512, 2*memTable)
+		}
+	}
+}

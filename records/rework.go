@@ -1,0 +1,160 @@
+package records
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"mintmark/hsm/secret"
+)
+
+// Seen records that a sealed or doubtful device was seen again, with the class
+// of its proof, or none. A doubtful one that proved what it holds is sealed. A
+// relabel order is done with it, so with one it is called once the label is
+// printed.
+func (l *Ledger) Seen(ctx context.Context, p Product, serial string, proof string, where Where) (state DeviceState, err error) {
+	err = l.commit(ctx, func(t *txn) error {
+		d, err := getDevice(t, p.ID, serial)
+		if err != nil {
+			return err
+		}
+		if d == nil {
+			return fmt.Errorf("device: %w", ErrNotFound)
+		}
+		if d.State != Sealed && d.State != Doubtful {
+			return refuse("put the device in again", "device is %s, want sealed or doubtful", d.State)
+		}
+		was := d.standing()
+		d.Seen = &Sighting{At: t.now(), Where: where.bound(), Proof: bound(proof)}
+		if proof != "" {
+			d.proved(t, proof)
+		}
+		state = d.State
+		return putDevice(t, was, d)
+	})
+	return state, err
+}
+
+// maxRelabelled is how many relabel orders a record remembers.
+const maxRelabelled = 20
+
+func (d *Device) proved(t *txn, proof string) {
+	d.Proved = t.now()
+	if r := d.Rework; r != nil && r.Kind == Relabel {
+		d.Relabelled, d.Rework = append(d.Relabelled, *r), nil
+		d.Relabelled = d.Relabelled[max(0, len(d.Relabelled)-maxRelabelled):]
+	}
+	if d.State == Sealed {
+		return
+	}
+	d.State = Sealed
+	at := d.holds()
+	at.Outcome, at.Proof = Sealed, bound(proof)
+	d.fate(at, false)
+}
+
+// Recognise says whether a scanned value is the one in the device's record. It
+// is recorded and limited like a check.
+func (l *Ledger) Recognise(ctx context.Context, p Product, serial, credential string, v *secret.Value, by Actor) (bool, error) {
+	spec, err := p.spec(credential)
+	if err != nil {
+		return false, err
+	}
+	set, err := l.indexesOf(ctx, p.ID, spec, v)
+	if err != nil {
+		return false, err
+	}
+	d, err := l.Device(ctx, p.ID, serial)
+	if err != nil {
+		return false, err
+	}
+	hits := 0
+	if at := d.holds(); at != nil {
+		for _, c := range at.Credentials {
+			if c.Name == credential && slices.Contains(set.Lookup, c.Index) {
+				hits++
+			}
+		}
+	}
+	return hits > 0, l.recordCheck(ctx, by, 1, hits)
+}
+
+func (p Product) spec(credential string) (Spec, error) {
+	for _, s := range p.Credentials {
+		if s.Name == credential {
+			return s, nil
+		}
+	}
+	return Spec{}, fmt.Errorf("product %s has no credential %s", p.ID, credential)
+}
+
+// Recall returns the values of a device's imported credentials while its row is
+// still recoverable, or ErrNotFound. The caller closes them.
+func (l *Ledger) Recall(ctx context.Context, p Product, serial string) (map[string]*secret.Value, error) {
+	d, err := l.Device(ctx, p.ID, serial)
+	if err != nil {
+		return nil, err
+	}
+	at := d.holds()
+	if at == nil || at.Row == 0 {
+		return nil, fmt.Errorf("imported credentials of the device: %w", ErrNotFound)
+	}
+	var b *batchRecord
+	if err := l.view(func(r reader) error { b, err = batchNamed(r, at.Batch); return err }); err != nil {
+		return nil, err
+	}
+	return l.openRow(ctx, b.Number, at.Row)
+}
+
+// OrderRework records a supervisor's order. It is carried out when the device is
+// next in a slot. Relabel, reprovision and refurbish are for sealed and doubtful
+// devices; a board swap is for any that is bound to a hardware id.
+func (l *Ledger) OrderRework(ctx context.Context, product, serial string, r Rework, by Actor) (Device, error) {
+	if !by.Supervisor {
+		return Device{}, refuse("ask a supervisor", "rework needs a supervisor's order")
+	}
+	if r.Reason == "" {
+		return Device{}, refuse("say why", "rework needs a reason")
+	}
+	d, err := l.Device(ctx, product, serial) // finds the product where none was named
+	if err != nil {
+		return Device{}, err
+	}
+	err = l.commit(ctx, func(t *txn) error {
+		have, err := getDevice(t, d.Product, serial)
+		if err != nil {
+			return err
+		}
+		d = *have
+		was := d.standing()
+		if err := d.mayRework(r.Kind); err != nil {
+			return err
+		}
+		d.Rework = &Rework{Kind: r.Kind, Reason: bound(r.Reason), By: bound(by.Name), At: t.now()}
+		if d.State == Kept { // its row belongs to the old board
+			d.State = Burned
+			at := &d.Attempts[len(d.Attempts)-1]
+			at.Outcome = Burned
+			d.fate(at, false)
+		}
+		return putDevice(t, was, &d)
+	})
+	return d, err
+}
+
+func (d *Device) mayRework(k ReworkKind) error {
+	held := d.State == Sealed || d.State == Doubtful
+	switch k {
+	case Relabel, Reprovision, Refurbish:
+		if !held {
+			return refuse("put the device in a slot", "device is %s, want sealed or doubtful", d.State)
+		}
+	case BoardSwap:
+		if d.HardwareID == "" || !held && d.State != Kept && d.State != Burned {
+			return refuse("put the device in a slot", "device is %s, want one that is bound to a hardware id and not at work", d.State)
+		}
+	default:
+		return refuse("", "rework is %q, want %s, %s, %s or %s", k, Relabel, Reprovision, BoardSwap, Refurbish)
+	}
+	return nil
+}
