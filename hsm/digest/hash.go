@@ -36,6 +36,7 @@ type Hash struct {
 	length int // of the length in the padding
 	fresh  []byte
 	room   *secret.Value // two saved states
+	pad    [128 + 16]byte
 }
 
 // SHA256 returns a fresh SHA-256.
@@ -86,12 +87,12 @@ func (h *Hash) finish() []byte {
 	h.save(at)
 	n := binary.BigEndian.Uint64(at[len(at)-8:])
 
-	var pad [128 + 16]byte
-	block := uint64(h.BlockSize())
-	end := block - (n+uint64(h.length))%block // of the padding before the length
-	pad[0] = 0x80
-	binary.BigEndian.PutUint64(pad[end+uint64(h.length)-8:], n<<3)
-	h.state.Write(pad[:end+uint64(h.length)])
+	block, length := uint64(h.BlockSize()), uint64(h.length)
+	end := block - (n+length)%block // where the length starts in the padding
+	clear(h.pad[:])
+	h.pad[0] = 0x80
+	binary.BigEndian.PutUint64(h.pad[end+length-8:], n<<3)
+	h.state.Write(h.pad[:end+length])
 	return h.save(at)[magicLen : magicLen+h.Size()]
 }
 
