@@ -18,6 +18,7 @@ package console
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"mintmark/station"
@@ -112,9 +113,13 @@ type LoginStep struct {
 	User     string `toml:"user"`
 	Password string `toml:"password"`
 
-	// Want is "accepted" (default), "denied", or "any" for a session that may
-	// also be there already (autologin), where nothing is to be proved.
+	// Want is "accepted" (default), "denied", or "any": be logged in, also if a
+	// session is there already (autologin); this proves nothing.
 	Want string `toml:"want"`
+
+	// Or is tried with want = "any" when the first is refused, or can't be tried
+	// yet because its password is not known in this phase.
+	Or *LoginStep `toml:"or"`
 }
 
 // A Dialect is a command language: how a value is quoted so that nothing of it
@@ -154,30 +159,47 @@ var phases = [...]station.Phase{
 	station.Refuse, station.Reset, station.Lock,
 }
 
-// Steps returns the steps of a phase.
+// Steps returns the steps of a phase that apply with the script's vars.
 func (s Script) Steps(p station.Phase) []Step {
-	if f := s.phase(p); f != nil {
-		return *f
+	var steps []Step
+	for _, st := range s.phase(p) {
+		if applies(st.When, s.Vars) {
+			steps = append(steps, st)
+		}
 	}
-	return nil
+	return steps
 }
 
-func (s *Script) phase(p station.Phase) *[]Step {
+// applies evaluates When.
+func applies(when string, vars map[string]string) bool {
+	if when == "" {
+		return true
+	}
+	name, negated := strings.CutPrefix(when, "!")
+	name, text, compared := strings.Cut(name, "=")
+	is := vars[name] != ""
+	if compared {
+		is = fill(vars[name], vars) == fill(text, vars)
+	}
+	return is != negated
+}
+
+func (s *Script) phase(p station.Phase) []Step {
 	switch p {
 	case station.Identify:
-		return &s.Identify
+		return s.Identify
 	case station.Inject:
-		return &s.Inject
+		return s.Inject
 	case station.Restart:
-		return &s.Restart
+		return s.Restart
 	case station.Prove:
-		return &s.Prove
+		return s.Prove
 	case station.Refuse:
-		return &s.Refuse
+		return s.Refuse
 	case station.Reset:
-		return &s.Reset
+		return s.Reset
 	case station.Lock:
-		return &s.Lock
+		return s.Lock
 	}
 	return nil
 }
