@@ -185,7 +185,7 @@ func scanner(t *testing.T, open opener, _ time.Duration) string {
 	return say(0, sc.Err())
 }
 
-func chatter(t *testing.T, open opener, _ time.Duration) string {
+func chatter(t *testing.T, open opener, d time.Duration) string {
 	m, s := device(t)
 	p := must(t, open, s, port.Config{})
 	end := time.Now().Add(20 * time.Millisecond)
@@ -205,7 +205,7 @@ func chatter(t *testing.T, open opener, _ time.Duration) string {
 		if err != nil {
 			return say(n, err)
 		}
-		if time.Since(end) > 20*time.Millisecond {
+		if time.Since(end) > d {
 			return "goes on"
 		}
 	}
