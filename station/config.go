@@ -55,11 +55,12 @@ type Timeouts struct {
 	Prove     time.Duration // 60 s
 	Refuse    time.Duration // 30 s for each candidate
 	Reset     time.Duration // 180 s
-	Label     time.Duration // 30 s
+	Label     time.Duration // 60 s, with the wait for a shared printer
 	Lock      time.Duration // 60 s
 	Settle    time.Duration // 30 s
 	Scan      time.Duration // 60 s for the operator
 	Vanish    time.Duration // 2 s: how long a port may take to disappear when its device restarts
+	Linger    time.Duration // 3 s: how long the result of a device that left too early stays
 }
 
 // Config is what a slot is made of.
@@ -75,9 +76,9 @@ type Config struct {
 	// Open opens the port of the device in the slot.
 	Open func(ctx context.Context) (Port, error)
 
-	// Present waits until a device is in the slot, or with want false until it
-	// is empty. It may be called several times at once, and fails only when ctx
-	// is done or the slot can't be watched.
+	// Present waits until a device is in the slot, or with want false until the
+	// one that is there now has left, also when another took its place. It fails
+	// only when ctx is done or the slot can't be watched.
 	Present func(ctx context.Context, want bool) error
 
 	// Power switches the device's power. Nil: the slot has no power control.
@@ -168,8 +169,8 @@ func (t Timeouts) withDefaults() Timeouts {
 		{&t.Open, 5 * time.Second}, {&t.Identify, time.Minute}, {&t.Interlock, 15 * time.Second},
 		{&t.Assign, 15 * time.Second}, {&t.Inject, time.Minute}, {&t.Restart, 3 * time.Minute},
 		{&t.Prove, time.Minute}, {&t.Refuse, 30 * time.Second}, {&t.Reset, 3 * time.Minute},
-		{&t.Label, 30 * time.Second}, {&t.Lock, time.Minute}, {&t.Settle, 30 * time.Second},
-		{&t.Scan, time.Minute}, {&t.Vanish, 2 * time.Second},
+		{&t.Label, time.Minute}, {&t.Lock, time.Minute}, {&t.Settle, 30 * time.Second},
+		{&t.Scan, time.Minute}, {&t.Vanish, 2 * time.Second}, {&t.Linger, 3 * time.Second},
 	} {
 		if *d.t == 0 {
 			*d.t = d.zero

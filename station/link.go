@@ -15,6 +15,39 @@ type link struct {
 	cfg   *Config
 	wire  *wire     // nil while the port is closed
 	limit time.Time // of what is going on
+
+	// The device is watched without a gap, from before it said who it is until
+	// it has left, so that a result is never shown for the next one.
+	left    chan struct{} // closed when it has left
+	watched chan struct{} // closed when nobody watches any more
+	unwatch func()        // ends the watch and waits for it
+}
+
+// watch looks out for the leaving of the device that is in the slot now.
+func (l *link) watch(ctx context.Context) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	left, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		if l.cfg.Present(ctx, false) == nil {
+			close(left)
+		}
+	}()
+	l.left, l.watched = left, watched
+	l.unwatch = func() { cancel(); <-watched }
+}
+
+// errLeft is the fate of a device that was pulled too early.
+var errLeft = errors.New("device left the slot")
+
+// present returns an error if the device has left the slot.
+func (l *link) present() error {
+	select {
+	case <-l.left:
+		return Faultf("put it in again and leave it in until the slot shows its result", "%w", errLeft)
+	default:
+		return nil
+	}
 }
 
 // Port returns the open port. A closed one refuses every byte.
@@ -67,11 +100,10 @@ func (l *link) close() error {
 
 // Reopen implements [Link].
 func (l *link) Reopen(ctx context.Context) error {
-	l.close() // of a device that left: what it says about that is of no use
-	if err := l.vanished(ctx); err != nil && !errors.Is(err, errStays) {
+	if _, err := l.vanished(ctx); err != nil {
 		return err
 	}
-	return l.back(ctx)
+	return l.again(ctx)
 }
 
 // Cycle implements [Link]. A port that stays while the device is without power
@@ -83,42 +115,41 @@ func (l *link) Cycle(ctx context.Context) error {
 	if err := l.cfg.Power(ctx, false); err != nil {
 		return fmt.Errorf("switch power off: %w", err)
 	}
-	err := l.vanished(ctx)
-	if err == nil {
+	vanished, err := l.vanished(ctx)
+	if vanished {
 		l.close() // before the device is back: an open port would keep its name
 	}
-	stays := errors.Is(err, errStays)
-	if err != nil && !stays {
-		return err
-	}
-	if err := l.cfg.Power(ctx, true); err != nil {
+	if err := errors.Join(err, l.cfg.Power(ctx, true)); err != nil {
 		return fmt.Errorf("switch power on: %w", err)
 	}
-	if stays {
+	if !vanished {
 		return nil
 	}
-	return l.back(ctx)
+	return l.again(ctx)
 }
 
-// errStays says that the port is still there.
-var errStays = errors.New("port did not vanish")
-
-// vanished waits a moment for the port to disappear.
-func (l *link) vanished(ctx context.Context) error {
-	short, cancel := context.WithTimeout(ctx, l.cfg.Timeouts.Vanish)
-	defer cancel()
-	err := l.cfg.Present(short, false)
-	if err != nil && ctx.Err() == nil && short.Err() != nil {
-		return errStays
+// vanished waits a moment for the port to disappear. One that stays is no error.
+func (l *link) vanished(ctx context.Context) (bool, error) {
+	t := time.NewTimer(l.cfg.Timeouts.Vanish)
+	defer t.Stop()
+	select {
+	case <-l.left:
+		return true, nil
+	case <-t.C:
+		return false, nil
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
 	}
-	return err
 }
 
-// back waits until the slot has a device again, and opens its port.
-func (l *link) back(ctx context.Context) error {
+// again waits until the slot has a device, and holds that one.
+func (l *link) again(ctx context.Context) error {
+	l.unwatch()
+	l.close() // of a device that left: what it says about that is of no use
 	if err := l.cfg.Present(ctx, true); err != nil {
 		return Faultf("check the cable, then put the device in again", "device did not come back: %w", err)
 	}
+	l.watch(ctx)
 	return l.open(ctx)
 }
 

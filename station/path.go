@@ -55,8 +55,8 @@ type job struct {
 	result string
 }
 
-func newJob(s *Slot, stop <-chan struct{}) *job {
-	j := &job{s: s, link: &link{cfg: &s.cfg}, stop: stop}
+func newJob(s *Slot, l *link, stop <-chan struct{}) *job {
+	j := &job{s: s, link: l, stop: stop}
 	j.vars = Vars{Plain: map[string]string{"product": j.product().ID}, Secret: map[string]*secret.Value{}}
 	j.plan = j.provisioning()
 	return j
@@ -145,11 +145,12 @@ func (j *job) do(ctx context.Context, step string, acts ...func(context.Context)
 	ctx, cancel := context.WithTimeout(ctx, j.limit(step))
 	defer cancel()
 	start := time.Now()
-	var err error
+	err := j.link.present()
 	for _, act := range acts {
-		if err = act(ctx); err != nil {
+		if err != nil {
 			break
 		}
+		err = act(ctx)
 	}
 	j.steps = append(j.steps, records.Step{Name: step, Start: start.UTC(), Took: time.Since(start), Err: j.redact(err)})
 	if err != nil {

@@ -11,9 +11,6 @@ import (
 // A scan is what an operator scanned; its receiver closes it.
 type scan = *secret.Value
 
-// errStopping ends the wait for an operator.
-var errStopping = errors.New("station is stopping")
-
 // Scan hands an operator's scan to the slot if it waits for one, and fails with
 // [ErrNotWaiting] if not. It takes code over, whatever it is: a serial number and
 // a password look alike until the slot has judged them.
@@ -32,32 +29,17 @@ func (s *Slot) Scan(code *secret.Value) error {
 // await shows that the slot wants a scan, and returns it. It ends when ctx is
 // done, when the station stops, and when the device leaves the slot.
 func (j *job) await(ctx context.Context, what string) (scan, error) {
-	s := j.s
-	ctx, cancel := context.WithCancel(ctx)
-	gone := make(chan error, 1)
-	go func() { gone <- s.cfg.Present(ctx, false) }()
-	codes := s.want(what)
-	defer func() {
-		s.unwant(codes)
-		cancel()
-		if gone != nil {
-			<-gone
-		}
-	}()
-	for {
-		select {
-		case code := <-codes:
-			return code, nil
-		case <-j.stop:
-			return nil, Faultf("start the station, then put the device in again", "%w", errStopping)
-		case err := <-gone:
-			gone = nil
-			if err == nil {
-				return nil, Faultf("put it in again and leave it in", "device left the slot before its %s was scanned", what)
-			}
-		case <-ctx.Done():
-			return nil, Faultf("put it in again and scan its "+what, "%s was not scanned within %v", what, s.cfg.Timeouts.Scan)
-		}
+	codes := j.s.want(what)
+	defer j.s.unwant(codes)
+	select {
+	case code := <-codes:
+		return code, nil
+	case <-j.link.left:
+		return nil, j.link.present()
+	case <-j.stop:
+		return nil, Faultf("start the station, then put the device in again", "station is stopping")
+	case <-ctx.Done():
+		return nil, Faultf("put it in again and scan its "+what, "%s was not scanned within %v", what, j.s.cfg.Timeouts.Scan)
 	}
 }
 

@@ -100,15 +100,38 @@ func (s *Slot) update(f func(*Snapshot)) {
 func (s *Slot) Run(ctx context.Context) error {
 	defer s.update(func(n *Snapshot) { n.State = Stopped })
 	for s.awaitDevice(ctx, true) {
-		if err := s.handle(ctx); err != nil {
-			return err
+		l := &link{cfg: &s.cfg}
+		l.watch(ctx)
+		err := s.handle(ctx, l)
+		if err == nil {
+			s.release(ctx, l)
 		}
-		if !s.awaitDevice(ctx, false) {
-			break
+		l.unwatch()
+		if err != nil || ctx.Err() != nil {
+			return err
 		}
 		s.update(func(n *Snapshot) { *n = n.emptied() })
 	}
 	return nil
+}
+
+// release shows the result until the device has left the slot. One that left
+// before is shown a little longer, but not to the next device.
+func (s *Slot) release(ctx context.Context, l *link) {
+	if l.present() != nil {
+		ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Linger)
+		defer cancel()
+		s.awaitDevice(ctx, true)
+		return
+	}
+	select {
+	case <-l.left:
+	case <-l.watched:
+		if l.present() == nil { // the watch failed
+			s.awaitDevice(ctx, false)
+		}
+	case <-ctx.Done():
+	}
 }
 
 // awaitDevice waits until a device is in the slot, or until none is. It returns
@@ -135,9 +158,9 @@ func (s *Slot) awaitDevice(ctx context.Context, want bool) bool {
 
 // handle carries one device along the path, shows and logs its fate. It is the
 // only logger of it. The error matches ErrStop.
-func (s *Slot) handle(ctx context.Context) error {
+func (s *Slot) handle(ctx context.Context, l *link) error {
 	start := time.Now()
-	j := newJob(s, ctx.Done())
+	j := newJob(s, l, ctx.Done())
 	err := j.run(context.WithoutCancel(ctx)) // a stop finishes the device in the slot
 	took := time.Since(start)
 	text, remedy := j.redact(err), remedyOf(err)

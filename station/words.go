@@ -10,6 +10,7 @@ import (
 
 	"mintmark/hsm/secret"
 	"mintmark/records"
+	"mintmark/station/label"
 )
 
 // ledger makes one call of the ledger. A refusal is the device's fate and the line
@@ -44,12 +45,15 @@ func isRefusal(err error) bool {
 // maps errors to that.
 func remedyOf(err error) string {
 	var fault *Fault
+	var trouble *label.Trouble
 	var refusal *records.Refusal
 	switch {
 	case err == nil:
 		return ""
 	case errors.As(err, &fault) && fault.Remedy != "":
 		return fault.Remedy
+	case errors.As(err, &trouble):
+		return trouble.Remedy
 	case errors.As(err, &refusal) && refusal.Hint != "":
 		return refusal.Hint
 	case errors.Is(err, ErrStop):
