@@ -89,12 +89,29 @@ func settle(t testing.TB, l *Ledger, a *Assignment, ok bool) DeviceState {
 // seal takes a device all the way.
 func seal(t testing.TB, l *Ledger, s Sight, password string) *Assignment {
 	t.Helper()
-	a := assign(t, l, s, password)
-	mark(t, l, a, Injecting, Labelling, Locking)
-	if got := settle(t, l, a, true); got != Sealed {
-		t.Fatalf("device is %s, want sealed", got)
+	a, err := trySeal(t, l, s, password)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return a
+}
+
+func trySeal(t testing.TB, l *Ledger, s Sight, password string) (*Assignment, error) {
+	t.Helper()
+	a, err := tryAssign(t, l, s, password)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range []Mark{Injecting, Labelling, Locking} {
+		if err := l.SetMark(t.Context(), a, m); err != nil {
+			return a, err
+		}
+	}
+	state, err := l.Settle(t.Context(), a, Settlement{Sealed: true, Proof: "login"})
+	if err == nil && state != Sealed {
+		err = fmt.Errorf("device is %s, want sealed", state)
+	}
+	return a, err
 }
 
 func sight(p Product, serial, hardwareID string) Sight {

@@ -134,8 +134,8 @@ type headFile struct {
 	head head
 	slot int // the one that holds head
 
-	// sync makes a written slot durable: fdatasync, or a fault of a test.
-	sync func(*os.File) error
+	// write makes a slot durable: pwrite and fdatasync, or a fault of a test.
+	write func(f *os.File, slot []byte, at int64) error
 }
 
 // The head of a ledger that is being made or restored has another name, so that
@@ -174,7 +174,7 @@ func openHead(dir, name string) (*headFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &headFile{file: f, slot: -1, sync: fdatasync}
+	h := &headFile{file: f, slot: -1, write: writeSynced}
 	for slot := range 2 {
 		b := make([]byte, headSize)
 		if _, err := f.ReadAt(b, int64(slot)*headSector); err != nil {
@@ -210,17 +210,19 @@ func (h *headFile) advance(r groupRecord) error {
 
 func (h *headFile) put(n head) error {
 	slot := 1 - h.slot
-	if _, err := h.file.WriteAt(n.encode(), int64(slot)*headSector); err != nil {
+	if err := h.write(h.file, n.encode(), int64(slot)*headSector); err != nil {
 		return fmt.Errorf("write head: %w", err)
-	}
-	if err := h.sync(h.file); err != nil {
-		return fmt.Errorf("sync head: %w", err)
 	}
 	h.head, h.slot = n, slot
 	return nil
 }
 
-func fdatasync(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
+func writeSynced(f *os.File, b []byte, at int64) error {
+	if _, err := f.WriteAt(b, at); err != nil {
+		return err
+	}
+	return unix.Fdatasync(int(f.Fd()))
+}
 
 func syncDir(dir string) error {
 	d, err := os.Open(dir)

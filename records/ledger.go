@@ -149,7 +149,7 @@ func Open(ctx context.Context, dir string, keys Keys, rows RowKeys, o Options) (
 }
 
 // enter takes the folder and opens what is in it, unchecked.
-func enter(dir, headName string, o Options) (l *Ledger, err error) {
+func enter(dir, headName string, o Options) (*Ledger, error) {
 	if _, err := os.Stat(filepath.Join(dir, headName)); errors.Is(err, os.ErrNotExist) {
 		return nil, noHead(dir) // without leaving a lock in a folder that is none of ours
 	}
@@ -157,29 +157,31 @@ func enter(dir, headName string, o Options) (l *Ledger, err error) {
 	if err != nil {
 		return nil, err
 	}
-	l = &Ledger{
+	l := &Ledger{
 		opts: o.withDefaults(), dir: dir, lock: lock, commitTxn: (*badger.Txn).Commit,
 		ops: make(chan *op), quit: make(chan struct{}), wrote: make(chan struct{}), broken: make(chan struct{}),
 	}
 	l.space = &space{dir: dir, size: l.opts.Ballast, free: diskFree}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, l.leave())
-		}
-	}()
-	if l.head, err = openHead(dir, headName); err != nil {
-		return nil, err
+	if err := l.openFiles(headName); err != nil {
+		return nil, errors.Join(err, l.leave())
 	}
-	if l.head.head.schema > schema {
-		return nil, fmt.Errorf("%w: schema %d, want at most %d: install the program that wrote it", ErrNewer, l.head.head.schema, schema)
+	return l, nil
+}
+
+func (l *Ledger) openFiles(headName string) (err error) {
+	if l.head, err = openHead(l.dir, headName); err != nil {
+		return err
 	}
-	if err = l.space.enter(); err != nil {
-		return nil, err
+	if s := l.head.head.schema; s > schema {
+		return fmt.Errorf("%w: schema %d, want at most %d: install the program that wrote it", ErrNewer, s, schema)
 	}
-	if l.db, err = openBadger(dir, l.opts.Log); err != nil {
-		return nil, err
+	if err := l.space.enter(); err != nil {
+		return err
 	}
-	return l, l.space.entered()
+	if l.db, err = openBadger(l.dir, l.opts.Log); err != nil {
+		return err
+	}
+	return l.space.entered()
 }
 
 // Close waits for the writer, then releases the folder.

@@ -162,7 +162,11 @@ func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
 			db, err = nil, fmt.Errorf("open store: damaged: %v", p)
 		}
 	}()
-	o := badger.DefaultOptions(filepath.Join(dir, "badger"))
+	store := filepath.Join(dir, "badger")
+	if err := checkTables(store); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	o := badger.DefaultOptions(store)
 	o.SyncWrites = true
 	o.MemTableSize = memTable
 	o.NumMemtables = 2
@@ -170,7 +174,7 @@ func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
 	o.ValueLogFileSize = 1 << 20 // and small
 	o.DetectConflicts = false    // there is one writer
 	o.NumVersionsToKeep = 1
-	o.ChecksumVerificationMode = options.OnTableAndBlockRead
+	o.ChecksumVerificationMode = options.OnBlockRead // checkTables has read each table
 	o.Compression = options.None
 	o.BlockCacheSize = 16 << 20
 	o.MetricsEnabled = false

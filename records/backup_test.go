@@ -1,0 +1,186 @@
+package records
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// backup returns a backup of l.
+func backup(t testing.TB, l *Ledger) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := l.Backup(t.Context(), &b, nil); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func restoreFrom(t testing.TB, b []byte) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := Restore(t.Context(), dir, bytes.NewReader(b), newTestKeys("a"), small(), nil); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// waiting puts a device with an imported row that waits.
+func waiting(t testing.TB, l *Ledger, serial string, row int) {
+	t.Helper()
+	if err := l.commit(t.Context(), func(t *txn) error {
+		b, err := getBatch(t, 1)
+		b.Rows = max(b.Rows, row)
+		putBatch(t, b)
+		return errors.Join(err, putDevice(t, standing{}, &Device{Product: "cam", Serial: serial, State: Waiting, Batch: "B1", Row: row}))
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestARestoredLedgerDistrustsItself restores while the world went on.
+func TestARestoredLedgerDistrustsItself(t *testing.T) {
+	l := open(t, create(t))
+	p := generated()
+	openBatch(t, l, p, 10)
+	seal(t, l, Sight{Product: p, Counter: "AC%d", HardwareID: "H1"}, "PASSWORD-1")
+	a := assign(t, l, sight(p, "SN2", "H2"), "PASSWORD-2")
+	mark(t, l, a, Injecting, Labelling, Locking)
+	waiting(t, l, "SN3", 1)
+	waiting(t, l, "SN4", 2)
+	rows := filepath.Join(l.dir, "rows")
+	if err := errors.Join(os.Mkdir(rows, 0o700), os.WriteFile(filepath.Join(rows, "1.rows"), bytes.Repeat([]byte("x"), 3*rowPart+5), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	b := backup(t, l)
+
+	dir := restoreFrom(t, b)
+	l = open(t, dir)
+	if c := clean(t, l); c.Epoch != 1 || c.Claims != 2 || c.Open != 0 {
+		t.Errorf("epoch %d, %d claims, %d open, want 1, 2, 0", c.Epoch, c.Claims, c.Open)
+	}
+	states := func() string {
+		var s []string
+		if err := l.Devices(t.Context(), "", func(d Device) bool { s = append(s, d.Serial+" "+string(d.State)); return true }); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(s, ", ")
+	}
+	if got, want := states(), "AC1 sealed, SN2 burned, SN3 frozen, SN4 frozen"; got != want {
+		t.Errorf("restored: %s, want %s", got, want)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "rows", "1.rows")); err != nil || len(got) != 3*rowPart+5 {
+		t.Errorf("row file has %d bytes, %v, want %d", len(got), err, 3*rowPart+5)
+	}
+	if _, err := tryAssign(t, l, Sight{Product: p, Counter: "AC%d", HardwareID: "H9"}, "PASSWORD-9"); !errors.Is(err, ErrRefused) {
+		t.Errorf("counter after a restore: %v, want a refusal", err)
+	}
+	if _, err := tryAssign(t, l, sight(p, "SN9", "H9"), "PASSWORD-1"); !errors.Is(err, ErrReused) {
+		t.Errorf("a credential from before: %v, want ErrReused", err)
+	}
+
+	if _, _, err := l.Thaw(t.Context(), p.ID, nil, Actor{}); !errors.Is(err, ErrRefused) {
+		t.Errorf("thaw by anyone: %v, want a refusal", err)
+	}
+	freed, burnt, err := l.Thaw(t.Context(), p.ID, []string{"SN3", "AC2"}, Actor{Supervisor: true})
+	if freed != 1 || burnt != 1 || err != nil {
+		t.Errorf("thaw freed %d and burned %d, %v, want 1 and 1", freed, burnt, err)
+	}
+	if got, want := states(), "AC1 sealed, AC2 sealed, SN2 burned, SN3 burned, SN4 waiting"; got != want {
+		t.Errorf("thawed: %s, want %s", got, want)
+	}
+	a = assign(t, l, Sight{Product: p, Counter: "AC%d", HardwareID: "H9"}, "PASSWORD-9")
+	if a.Serial != "AC3" || a.Label != "1-3" {
+		t.Errorf("next device is %s with label %s, want AC3, because AC2 was made elsewhere, and 1-3", a.Serial, a.Label)
+	}
+	settle(t, l, a, false)
+	clean(t, l)
+}
+
+func TestABackupIsOfOneMoment(t *testing.T) {
+	l := open(t, create(t))
+	openBatch(t, l, generated(), 1000)
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	wg.Go(func() {
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+				if _, err := trySeal(t, l, sight(generated(), fmt.Sprint("SN", n), fmt.Sprint("H", n)), fmt.Sprint("PASSWORD-", n)); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+	})
+	for range 3 {
+		clean(t, open(t, restoreFrom(t, backup(t, l))))
+	}
+	close(stop)
+	wg.Wait()
+}
+
+// TestRestoreRefuses has one row for each thing that can be wrong. Nothing that
+// was refused can be opened.
+func TestRestoreRefuses(t *testing.T) {
+	l := open(t, create(t))
+	openBatch(t, l, generated(), 10)
+	seal(t, l, sight(generated(), "SN1", "H1"), "PASSWORD-1")
+	good := backup(t, l)
+	flipped := func(at int) []byte {
+		b := bytes.Clone(good)
+		b[at] ^= 1
+		return b
+	}
+	var newer bytes.Buffer
+	h := backupHeader{Version: backupVersion, Meta: l.meta}
+	h.Meta.Schema++
+	o := &backupWriter{ctx: t.Context(), w: &newer, hash: sha256.New()}
+	if err := errors.Join(o.put([]byte(backupMagic)), o.frame(frameHeader, nil, encode(h))); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name   string
+		backup []byte
+		keys   Keys
+		want   string
+	}{
+		{"empty", nil, newTestKeys("a"), "cut short"},
+		{"something else", bytes.Repeat([]byte("x"), 1000), newTestKeys("a"), "not a backup"},
+		{"cut in the middle", good[:len(good)/2], newTestKeys("a"), "cut short"},
+		{"cut before the checksum", good[:len(good)-32], newTestKeys("a"), "cut short"},
+		{"checksum changed", flipped(len(good) - 1), newTestKeys("a"), "checksum is wrong"},
+		{"a byte changed", flipped(len(good) - 100), newTestKeys("a"), "damaged"},
+		{"newer schema", newer.Bytes(), newTestKeys("a"), "newer schema"},
+		{"wrong key", good, newTestKeys("b"), "index key is not this ledger's"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			err := Restore(t.Context(), dir, bytes.NewReader(tt.backup), tt.keys, small(), nil)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("restore: %v, want %q", err, tt.want)
+			}
+			if l, err := Open(t.Context(), dir, newTestKeys("a"), nil, small()); err == nil {
+				t.Error("what was refused can be opened")
+				l.Close()
+			}
+		})
+	}
+}
+
+func TestRestoreWantsAnEmptyFolder(t *testing.T) {
+	l := open(t, create(t))
+	b := backup(t, l)
+	err := Restore(t.Context(), l.dir, bytes.NewReader(b), newTestKeys("a"), small(), nil)
+	if err == nil || !strings.Contains(err.Error(), "want an empty one") {
+		t.Errorf("restore over a ledger: %v, want a refusal", err)
+	}
+}
