@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"mintmark/station"
 )
@@ -60,13 +61,7 @@ func (s *session) possible(logins []login) []login {
 // can be used.
 func (s *session) conclude(ctx context.Context, v verdict, l login, want string) error {
 	if want == "denied" {
-		if v != denied {
-			return s.letIn(l)
-		}
-		if _, err := s.reach(ctx, false); err != nil {
-			return err
-		}
-		return pause(ctx, s.throttle)
+		return s.refusal(ctx, v, l)
 	}
 	switch v {
 	case denied:
@@ -87,6 +82,26 @@ func (s *session) conclude(ctx context.Context, v verdict, l login, want string)
 		return f
 	}
 	return nil
+}
+
+// refusal makes sure that a refused login is one: afterwards there is no session.
+func (s *session) refusal(ctx context.Context, v verdict, l login) error {
+	if v != denied {
+		return s.letIn(l)
+	}
+	there, err := s.reach(ctx, true)
+	if err != nil {
+		return err
+	}
+	if there {
+		if v, err = s.confirm(ctx, accepted); err != nil {
+			return err
+		}
+		if v == accepted {
+			return s.letIn(l)
+		}
+	}
+	return pause(ctx, s.throttle)
 }
 
 // letIn is the failure of a device that accepts what it must refuse.
@@ -114,7 +129,7 @@ func (s *session) attempt(ctx context.Context, l login, either bool) (verdict, e
 	w := s.watch(s.password, s.denied, s.prompt, s.loginPrompt)
 	hit, err := w.next(ctx, 0)
 	if err == nil && hit >= 2 {
-		hit, err = w.settled(ctx, hit)
+		hit, _, err = w.settled(ctx, hit)
 	}
 	switch {
 	case err != nil:
@@ -141,32 +156,42 @@ func (s *session) typeIn(ctx context.Context, t template) error {
 	return s.send(ctx, l, true)
 }
 
-// verdict waits for the answer to a password.
+// verdict waits for the answer to a password. A word of refusal counts once a
+// prompt for the next try follows it: a session may begin with such words too.
 func (s *session) verdict(ctx context.Context) (verdict, error) {
-	w := s.watch(s.denied, s.change, s.prompt, s.loginPrompt)
-	hit, err := w.next(ctx, 0)
-	if err == nil && hit >= 2 {
-		hit, err = w.settled(ctx, hit)
+	w := s.watch(s.denied, s.change, s.prompt, s.loginPrompt, s.password)
+	no := false
+	for {
+		var patience time.Duration
+		if no {
+			patience = s.nudge
+		}
+		hit, all, err := w.nextSettled(ctx, patience)
+		no = no || all.has(0)
+		switch {
+		case errors.Is(err, errIdle):
+			return denied, nil
+		case err != nil:
+			return 0, s.silent(ctx, err, "answer to the password", s.prompt)
+		case all.has(1):
+			s.hushed = false
+			return expired, nil
+		case hit == 2:
+			return s.confirm(ctx, accepted)
+		case hit == 0:
+		case no:
+			s.hushed = false
+			return denied, nil
+		default:
+			return 0, &failure{problem: "login prompt came back without a word about the password", want: s.denied.String(),
+				hint: "call a technician: login.denied in the profile must be what the device says"}
+		}
 	}
-	if err != nil {
-		return 0, s.silent(ctx, err, "answer to the password", s.prompt)
-	}
-	switch hit {
-	case 0:
-		s.hushed = false
-		return denied, nil
-	case 1:
-		s.hushed = false
-		return expired, nil
-	case 2:
-		return s.confirm(ctx, accepted)
-	}
-	return 0, &failure{problem: "login prompt came back without a word about the password", want: s.denied.String(),
-		hint: "call a technician: login.denied in the profile must be what the device says"}
 }
 
 // confirm makes sure that a prompt is one, and sets the session up. Text that only
-// looked like a prompt is followed by the device's real answer.
+// looked like a prompt is followed by the device's real answer, and what is typed
+// here then counts as a user name.
 func (s *session) confirm(ctx context.Context, v verdict) (verdict, error) {
 	s.inside = true
 	if !s.dialect.marks() {
@@ -181,16 +206,22 @@ func (s *session) confirm(ctx context.Context, v verdict) (verdict, error) {
 	if err := s.say(ctx, before); err != nil {
 		return 0, err
 	}
-	hit, err := s.watch(m.pattern("b"), s.denied).next(ctx, 0)
-	if err != nil {
-		return 0, s.silent(ctx, err, "answer of the shell", s.prompt)
+	w := s.watch(m.pattern("b"), s.denied, s.loginPrompt, s.password)
+	for no := false; ; {
+		hit, err := w.next(ctx, 0)
+		switch {
+		case err != nil:
+			return 0, s.silent(ctx, err, "answer of the shell", s.prompt)
+		case hit == 0:
+			s.hushed = false
+			return v, nil
+		case hit == 1:
+			no = true
+		case no:
+			s.hushed, s.inside = false, false
+			return denied, nil
+		}
 	}
-	s.hushed = false
-	if hit == 1 {
-		s.inside = false
-		return denied, nil
-	}
-	return v, nil
 }
 
 // silent puts into words that something never came.
@@ -215,10 +246,7 @@ func (s *session) reach(ctx context.Context, either bool) (session bool, err err
 	}
 	w := s.watch(s.loginPrompt, s.password, s.prompt)
 	for logouts := 0; ; {
-		hit, err := w.next(ctx, idle)
-		if err == nil {
-			hit, err = w.settled(ctx, hit)
-		}
+		hit, _, err := w.nextSettled(ctx, idle)
 		switch {
 		case errors.Is(err, errIdle):
 			idle = s.nudge
@@ -259,12 +287,7 @@ func (s *session) leave(ctx context.Context) error {
 	if err := s.say(ctx, s.logout); err != nil {
 		return err
 	}
-	w := s.watch(s.loginPrompt, s.prompt)
-	hit, err := w.next(ctx, 0)
-	if err == nil {
-		_, err = w.settled(ctx, hit)
-	}
-	if err != nil {
+	if _, _, err := s.watch(s.loginPrompt, s.prompt).nextSettled(ctx, 0); err != nil {
 		return s.silent(ctx, err, "login prompt", s.loginPrompt)
 	}
 	s.inside = false

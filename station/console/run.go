@@ -91,7 +91,10 @@ func (s *session) unanswered(ctx context.Context, err error, problem string) err
 	}
 	short, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	if err := s.key(short, "c"); err != nil && lost(err) {
+	if err := s.key(short, "c"); lost(err) {
+		return err
+	}
+	if err := s.quiet(short, s.settle); lost(err) { // what is typed before the prompt is back may be dropped
 		return err
 	}
 	return &failure{problem: problem + " in time", err: err,
@@ -109,12 +112,7 @@ func (s *session) runToPrompt(ctx context.Context, st *step) error {
 	if err != nil {
 		return err
 	}
-	w := s.watch(s.prompt)
-	hit, err := w.next(ctx, 0)
-	if err != nil {
-		return err
-	}
-	if _, err := w.settled(ctx, hit); err != nil {
+	if _, _, err := s.watch(s.prompt).nextSettled(ctx, 0); err != nil {
 		return err
 	}
 	s.hushed = false

@@ -209,24 +209,39 @@ func (w *watch) next(ctx context.Context, idle time.Duration) (int, error) {
 	}
 }
 
+// A set of patterns, by their index.
+type set uint8
+
+func (s set) has(i int) bool { return s&(1<<i) != 0 }
+
 // settled goes on after a hit until the device is quiet for the time of the
-// settings, and returns the last hit: a prompt is followed by nothing, while text
-// that only looks like one is followed by more. A device that is never quiet gets
-// a few times as long.
-func (w *watch) settled(ctx context.Context, hit int) (int, error) {
+// settings. It returns the last hit, since a prompt is followed by nothing while
+// text that only looks like one is followed by more, and all hits. A device that
+// is never quiet gets a few times as long.
+func (w *watch) settled(ctx context.Context, hit int) (last int, all set, err error) {
 	short, cancel := context.WithTimeout(ctx, 10*w.s.settle)
 	defer cancel()
 	for {
+		all |= 1 << hit
 		again, err := w.next(short, w.s.settle)
 		switch {
 		case err == nil:
 			hit = again
 		case errors.Is(err, errIdle), short.Err() != nil && ctx.Err() == nil:
-			return hit, nil
+			return hit, all, nil
 		default:
-			return -1, err
+			return -1, all, err
 		}
 	}
+}
+
+// nextSettled is next, and then settled.
+func (w *watch) nextSettled(ctx context.Context, idle time.Duration) (last int, all set, err error) {
+	hit, err := w.next(ctx, idle)
+	if err != nil {
+		return -1, 0, err
+	}
+	return w.settled(ctx, hit)
 }
 
 // quiet waits until nothing has arrived for d.
