@@ -95,7 +95,7 @@ func (w *assigning) values() (map[string]*secret.Value, error) {
 // write is the commit: everything that must be one fact.
 func (w *assigning) write(t *txn) error {
 	s, c := w.req.Sight, w.req.Clearance
-	now, err := clear(t, s, func() (*batchRecord, error) {
+	now, err := clearance(t, s, func() (*batchRecord, error) {
 		b, err := batchNamed(t, c.Batch)
 		if err != nil {
 			return nil, err

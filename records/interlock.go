@@ -9,16 +9,16 @@ import (
 // reason and a remedy. It changes nothing.
 func (l *Ledger) Interlock(_ context.Context, s Sight) (c Clearance, err error) {
 	err = l.view(func(r reader) error {
-		c, err = clear(r, s, func() (*batchRecord, error) { return pickBatch(r, s.Product) })
+		c, err = clearance(r, s, func() (*batchRecord, error) { return pickBatch(r, s.Product) })
 		return err
 	})
 	return c, err
 }
 
-// clear is the interlock: it says what may be done with the device that s sees,
+// clearance is the interlock: it says what may be done with the device that s sees,
 // as the ledger is in g. A device that belongs to no batch gets the one that
 // pick returns.
-func clear(g getter, s Sight, pick func() (*batchRecord, error)) (Clearance, error) {
+func clearance(g getter, s Sight, pick func() (*batchRecord, error)) (Clearance, error) {
 	if err := s.check(); err != nil {
 		return Clearance{}, err
 	}

@@ -73,9 +73,8 @@ func (l *Ledger) write() {
 		case <-l.quit:
 			return
 		case o := <-l.ops:
-			if err := l.writeGroup(o); err != nil {
-				l.breaks(err)
-				return
+			if l.writeGroup(o) != nil {
+				return // broken
 			}
 		}
 	}
@@ -95,6 +94,7 @@ func (l *Ledger) writeGroup(first *op) error {
 	err := g.commit()
 	if err != nil {
 		err = fmt.Errorf("%w: commit group %d: %w", ErrBroken, g.rec.seq, err)
+		l.breaks(err) // before the answers: whoever has one finds the ledger stopped
 	}
 	answer(accepted, err)
 	return err

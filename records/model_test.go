@@ -1,0 +1,229 @@
+package records
+
+import (
+	"errors"
+	"flag"
+	"maps"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// A plain is a ledger as a plain map: what must be so, in the simplest words.
+type plain struct {
+	used    map[string]bool         // passwords
+	partner map[string]string       // hardware id to serial
+	devices map[string]*plainDevice // by serial
+	started int
+}
+
+type plainDevice struct {
+	hard   string
+	state  DeviceState
+	from   DeviceState // before the open attempt
+	mark   Mark
+	rework ReworkKind
+	swap   bool // the open attempt is for another board
+}
+
+const modelQuota = 4
+
+// assign returns the error class that the ledger must answer with, or nil.
+func (m *plain) assign(serial, hard, password string) error {
+	d := m.devices[serial]
+	switch {
+	case m.partner[hard] != "" && m.partner[hard] != serial:
+		return ErrRefused
+	case d == nil && m.started == modelQuota:
+		return ErrRefused
+	case d != nil && d.hard != hard && d.rework != BoardSwap:
+		return ErrRefused
+	case d != nil && d.state == Assigned:
+		return ErrRefused
+	case d != nil && (d.state == Sealed || d.state == Doubtful) && (d.rework == "" || d.rework == Relabel):
+		return errNotProvision
+	case m.used[password]:
+		return ErrReused
+	}
+	if d == nil {
+		d = &plainDevice{}
+		m.devices[serial] = d
+		m.started++
+	}
+	m.used[password], m.partner[hard] = true, serial
+	d.from, d.mark, d.swap = d.state, NotMarked, d.rework == BoardSwap
+	d.hard, d.state = hard, Assigned
+	return nil
+}
+
+func (m *plain) settle(serial string, sealed bool) {
+	d := m.devices[serial]
+	switch {
+	case sealed:
+		d.state, d.rework = Sealed, ""
+	case d.mark == Locking:
+		d.state, d.rework = Doubtful, ""
+	case d.mark == NotMarked && !d.swap && (d.from == Sealed || d.from == Doubtful):
+		d.state = d.from
+	default:
+		d.state, d.rework = Burned, ""
+	}
+}
+
+var errNotProvision = errors.New("not to be provisioned")
+
+// A machine drives a ledger and a plain map side by side.
+type machine struct {
+	dir  string
+	l    *Ledger
+	p    Product
+	m    plain
+	open map[string]*Assignment
+}
+
+func (x *machine) assign(t *rapid.T) {
+	serial := "SN" + rapid.StringMatching("[0-5]").Draw(t, "serial")
+	hard := "H" + rapid.StringMatching("[0-5]").Draw(t, "hardware id")
+	password := "PASSWORD-" + rapid.StringMatching("[A-J][0-3]").Draw(t, "password")
+	c, err := x.l.Interlock(t.Context(), sight(x.p, serial, hard))
+	var a *Assignment
+	switch {
+	case err == nil && c.Do != DoProvision:
+		err = errNotProvision
+	case err == nil:
+		v := value(password)
+		defer v["admin"].Close()
+		a, err = x.l.Assign(t.Context(), AssignRequest{Sight: sight(x.p, serial, hard), Clearance: c, Generated: v})
+	}
+	if want := x.m.assign(serial, hard, password); !errors.Is(err, want) {
+		t.Fatalf("assign %s to %s with %s: %v, want %v", password, serial, hard, err, want)
+	}
+	if err == nil {
+		x.open[serial] = a
+	}
+}
+
+// attempt draws one of the open attempts, or skips.
+func (x *machine) attempt(t *rapid.T) (string, *Assignment) {
+	if len(x.open) == 0 {
+		t.Skip("no attempt is open")
+	}
+	serial := rapid.SampledFrom(slices.Sorted(maps.Keys(x.open))).Draw(t, "open")
+	return serial, x.open[serial]
+}
+
+func (x *machine) mark(t *rapid.T) {
+	serial, a := x.attempt(t)
+	m := rapid.SampledFrom([]Mark{Injecting, Labelling, Locking}).Draw(t, "mark")
+	d := x.m.devices[serial]
+	order := map[Mark]int{NotMarked: 0, Injecting: 1, Labelling: 2, Locking: 3}
+	fine := order[m] >= order[d.mark] && (d.mark != NotMarked || m == Injecting)
+	if err := x.l.SetMark(t.Context(), a, m); (err == nil) != fine {
+		t.Fatalf("mark %s after %q: %v", m, d.mark, err)
+	}
+	if fine {
+		d.mark = m
+	}
+}
+
+func (x *machine) settle(t *rapid.T) {
+	serial, a := x.attempt(t)
+	sealed := rapid.Bool().Draw(t, "sealed") && x.m.devices[serial].mark != NotMarked
+	state, err := x.l.Settle(t.Context(), a, Settlement{Sealed: sealed, Proof: "login"})
+	x.m.settle(serial, sealed)
+	if want := x.m.devices[serial].state; err != nil || state != want {
+		t.Fatalf("settle %s: %s, %v, want %s", serial, state, err, want)
+	}
+	delete(x.open, serial)
+}
+
+func (x *machine) seen(t *rapid.T) {
+	serial := "SN" + rapid.StringMatching("[0-5]").Draw(t, "serial")
+	proof := rapid.SampledFrom([]string{"", "login"}).Draw(t, "proof")
+	d := x.m.devices[serial]
+	fine := d != nil && (d.state == Sealed || d.state == Doubtful)
+	_, err := x.l.Seen(t.Context(), x.p, serial, proof, Where{})
+	if (err == nil) != fine {
+		t.Fatalf("seen %s: %v", serial, err)
+	}
+	if fine && proof != "" {
+		d.state = Sealed
+		if d.rework == Relabel {
+			d.rework = ""
+		}
+	}
+}
+
+func (x *machine) rework(t *rapid.T) {
+	serial := "SN" + rapid.StringMatching("[0-5]").Draw(t, "serial")
+	kind := rapid.SampledFrom([]ReworkKind{Relabel, Reprovision, BoardSwap, Refurbish}).Draw(t, "kind")
+	d := x.m.devices[serial]
+	held := d != nil && (d.state == Sealed || d.state == Doubtful)
+	fine := held || d != nil && kind == BoardSwap && d.state == Burned
+	_, err := x.l.OrderRework(t.Context(), x.p.ID, serial, Rework{Kind: kind, Reason: "model"}, Actor{Supervisor: true})
+	if (err == nil) != fine {
+		t.Fatalf("order %s of %s: %v", kind, serial, err)
+	}
+	if fine {
+		d.rework = kind
+	}
+}
+
+// reopen closes and opens, which settles what is open.
+func (x *machine) reopen(t *rapid.T) {
+	if err := x.l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for serial := range x.open {
+		x.m.settle(serial, false)
+	}
+	x.open = map[string]*Assignment{}
+	l, err := Open(t.Context(), x.dir, newTestKeys("a"), nil, small())
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.l = l
+}
+
+// check compares every device and the number of claims.
+func (x *machine) check(t *rapid.T) {
+	have := map[string]DeviceState{}
+	if err := x.l.Devices(t.Context(), "", func(d Device) bool { have[d.Serial] = d.State; return true }); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]DeviceState{}
+	for serial, d := range x.m.devices {
+		want[serial] = d.state
+	}
+	if !maps.Equal(have, want) {
+		t.Fatalf("devices are %v, want %v", have, want)
+	}
+}
+
+// TestTheLedgerIsAPlainMap runs random operations, with reopening in between,
+// against a plain map.
+func TestTheLedgerIsAPlainMap(t *testing.T) {
+	if !*torture {
+		if err := flag.Set("rapid.checks", "15"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		x := &machine{dir: create(t), p: generated(), open: map[string]*Assignment{}}
+		x.m = plain{used: map[string]bool{}, partner: map[string]string{}, devices: map[string]*plainDevice{}}
+		l, err := Open(t.Context(), x.dir, newTestKeys("a"), nil, small())
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.l = l
+		defer func() { x.l.Close() }() // also after a failure
+		openBatch(t, x.l, x.p, modelQuota)
+		rt.Repeat(map[string]func(*rapid.T){
+			"assign": x.assign, "mark": x.mark, "settle": x.settle, "seen": x.seen, "rework": x.rework, "reopen": x.reopen, "": x.check,
+		})
+		if c := clean(t, x.l); c.Claims != int64(len(x.m.used)) {
+			rt.Errorf("%d claims, want %d", c.Claims, len(x.m.used))
+		}
+	})
+}
