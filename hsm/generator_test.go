@@ -194,6 +194,7 @@ func TestValuesOfAnotherFormAreRefused(t *testing.T) {
 		{login, "CDFHJKMPQRTV23", "value has 14 characters, want 15"},
 		{login, "CDFHJ-KMPQR-TV234", "value has 17 characters, want 15"},
 		{login, "CDFHJKMPQRTV23o", "character 15 of the value is not in alphabet strict20"},
+		{login, "ADFHJKMPQRTV234", "character 1 of the value is not in alphabet strict20"},
 		{login, "cDFHJKMPQRTV234", "character 1 of the value is not in alphabet strict20"},
 		{login, "CDFHJKMPQRTV23\x00", "character 15 of the value is not in alphabet strict20"},
 		{login, "CDFHJKMPQRTVWXY", "value has no letter or no digit, want at least one of each"},
