@@ -134,6 +134,9 @@ func (w *assigning) write(t *txn) error {
 	if a.Credentials, err = w.claim(t, d.Serial, a.Number); err != nil {
 		return err
 	}
+	if w.made.Ordinal = now.Ordinal; d.attemptsIn(c.Batch) > 0 {
+		w.made.Ordinal = -1
+	}
 	d.Attempts = append(d.Attempts, a)
 	d.State, d.Batch, d.Row = Assigned, c.Batch, c.Row
 	w.made.Serial, w.made.Attempt, w.made.Label = d.Serial, a.Number, a.Label

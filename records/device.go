@@ -138,7 +138,7 @@ type Clearance struct {
 	Batch   string
 	Row     int  // imported row, or 0
 	Trial   bool // golden device: nothing is released
-	Ordinal int  // how many devices of the batch were started before this one, for sampling
+	Ordinal int  // how many devices of the batch were started until now
 	Device  *Device
 }
 
@@ -167,6 +167,7 @@ type Assignment struct {
 	Label   string                   // the printed number of the label
 	Values  map[string]*secret.Value // imported ones, from the row; the caller closes them
 	Row     int
+	Ordinal int // Clearance.Ordinal as of the commit, so that no two devices share it; -1 for a device that was started in the batch before
 }
 
 // A Settlement ends an attempt.

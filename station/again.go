@@ -16,13 +16,15 @@ import (
 // It passes only by proving that it still holds them. A doubtful one may have
 // lost power before its lock, so it is locked now; a relabelled one gets the label
 // of what it proved to hold.
-func (j *job) again(ctx context.Context) error {
+func (j *job) again(ctx context.Context) (err error) {
 	doubtful := j.clear.Device != nil && j.clear.Device.State == records.Doubtful
 	relabel := j.clear.Do == records.DoRelabel
 	j.plan = j.recognising(doubtful, relabel)
 	if relabel && j.product().Label == nil {
 		return &StepError{stepInterlock, Faultf("order another kind of rework", "relabel: the product has no label here")}
 	}
+	proved := false
+	defer func() { err = j.sighted(ctx, proved, err) }()
 	if err := j.do(ctx, stepRecognise, j.recognise, j.same); err != nil {
 		return err
 	}
@@ -35,14 +37,33 @@ func (j *job) again(ctx context.Context) error {
 	if err := j.do(ctx, stepLock, j.same, j.lock); err != nil {
 		return err
 	}
-	if err := j.do(ctx, stepSettle, j.seen); err != nil {
-		return err
-	}
-	j.result = "already done"
-	if relabel {
-		j.result = "label " + j.vars.Plain["label"] + " printed again"
-	}
+	proved = true
 	return nil
+}
+
+// sighted records that the device was seen, and whether it proved what it holds.
+func (j *job) sighted(ctx context.Context, proved bool, err error) error {
+	proof := ""
+	if proved {
+		proof = j.product().Proof
+		j.begins(stepSettle)
+	}
+	ctx, cancel := context.WithTimeout(ctx, j.s.cfg.Timeouts.Settle)
+	defer cancel()
+	where := records.Where{Station: j.s.cfg.Name, Slot: j.s.cfg.Slot}
+	serr := j.s.ledger("seen", func() (err error) {
+		j.outcome, err = j.s.cfg.Ledger.Seen(ctx, j.product().Product, j.clear.Serial, proof, where)
+		return err
+	})
+	switch {
+	case serr != nil:
+		return errors.Join(err, &StepError{stepSettle, serr})
+	case proved && j.clear.Do == records.DoRelabel:
+		j.result = "label " + j.vars.Plain["label"] + " printed again"
+	case proved:
+		j.result = "already done"
+	}
+	return err
 }
 
 func (j *job) recognising(doubtful, relabel bool) []string {
@@ -153,15 +174,6 @@ func (j *job) reprove(ctx context.Context) error {
 	}
 	return Faultf("set it aside for quality; a supervisor may order a rework",
 		"%s earlier, but it does not prove what it should hold: %w", j.clear.Device.State, err)
-}
-
-// seen records that the device proved what it holds.
-func (j *job) seen(ctx context.Context) error {
-	where := records.Where{Station: j.s.cfg.Name, Slot: j.s.cfg.Slot}
-	return j.s.ledger("seen", func() (err error) {
-		j.outcome, err = j.s.cfg.Ledger.Seen(ctx, j.product().Product, j.clear.Serial, j.product().Proof, where)
-		return err
-	})
 }
 
 // lastLabel is the number of the label that the device should carry.

@@ -12,7 +12,7 @@ func (j *job) planReset() {
 	if j.product().ResetShare == 0 {
 		return
 	}
-	if !due(j.product().ResetShare, j.clear.Ordinal) && j.s.owed != j.clear.Batch {
+	if !due(j.product().ResetShare, j.assigned.Ordinal) && j.s.owed != j.clear.Batch {
 		return
 	}
 	// A device that fails before its probe leaves it to the next one in the slot.
@@ -22,6 +22,9 @@ func (j *job) planReset() {
 
 // due spreads exactly share of a batch over it, beginning with its first device.
 func due(share float64, ordinal int) bool {
+	if ordinal < 0 {
+		return false
+	}
 	const whole = 1_000_000 // in whole numbers, so that no rounding adds up
 	part := int64(math.Round(share * whole))
 	upTo := func(n int) int64 { return (int64(n)*part + whole - 1) / whole }

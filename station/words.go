@@ -50,14 +50,14 @@ func remedyOf(err error) string {
 	switch {
 	case err == nil:
 		return ""
+	case errors.Is(err, ErrStop) && !(errors.As(err, &fault) && errors.Is(fault, ErrStop)):
+		return "set the device aside and start the station again, then put it in again"
 	case errors.As(err, &fault) && fault.Remedy != "":
 		return fault.Remedy
 	case errors.As(err, &trouble):
 		return trouble.Remedy
 	case errors.As(err, &refusal) && refusal.Hint != "":
 		return refusal.Hint
-	case errors.Is(err, ErrStop):
-		return "set the device aside, start the station again, then put the device in again"
 	case errors.Is(err, ErrAccepted):
 		return "set the device aside for quality: others know how to log in"
 	case errors.Is(err, records.ErrDiskFull):
