@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 
 	"github.com/dgraph-io/badger/v4"
@@ -163,6 +164,9 @@ func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
 		}
 	}()
 	store := filepath.Join(dir, "badger")
+	if err := removeStillborn(store); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
 	if err := checkTables(store); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
@@ -184,6 +188,27 @@ func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	return db, nil
+}
+
+// removeStillborn removes logs of no length: what a power cut leaves between
+// their creation and their first size. Badger refuses to open beside one, and
+// nothing was ever in it; were it a log that lost its length, the head would tell.
+func removeStillborn(store string) error {
+	for _, pattern := range []string{"*.vlog", "*.mem"} {
+		logs, err := filepath.Glob(filepath.Join(store, pattern))
+		if err != nil {
+			return err
+		}
+		for _, log := range logs {
+			if st, err := os.Stat(log); err != nil || st.Size() > 0 {
+				continue // Badger says what is wrong with it
+			}
+			if err := os.Remove(log); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // storeLog passes Badger's warnings on.
