@@ -230,6 +230,43 @@ func TestAFailingSourceIsPassedOn(t *testing.T) {
 	}
 }
 
+func TestRandomBytesAreClosedAfterUse(t *testing.T) {
+	var given []*secret.Value
+	source := newStream(2)
+	r := randomFunc(func(ctx context.Context, n int) (*secret.Value, error) {
+		v, err := source.Random(ctx, n)
+		given = append(given, v)
+		return v, err
+	})
+	g := hsm.Generator{Kind: hsm.APIKey, Alphabet: hsm.Strict20, Length: 200}
+	for range 100 {
+		value, err := g.Draw(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := hsm.Verifier(t.Context(), hsm.SHA512Crypt, value, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.Close()
+		value.Close()
+	}
+	if len(given) < 210 {
+		t.Fatalf("%d requests, want some that took a second", len(given))
+	}
+	for i, v := range given {
+		if open(v) {
+			t.Errorf("the bytes of request %d are still open", i)
+		}
+	}
+}
+
+func open(v *secret.Value) (is bool) {
+	defer func() { is = recover() == nil }()
+	v.Bytes()
+	return
+}
+
 // An authority may be a network away.
 func TestAValueUsuallyTakesOneRequest(t *testing.T) {
 	for _, kind := range kinds {
