@@ -6,7 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
+	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -182,9 +183,7 @@ func (g *group) keep(t *txn) error {
 	if len(t.writes) > maxWrites || n > maxBytes {
 		return fmt.Errorf("operation has %d writes and %d bytes, want at most %d and %d", len(t.writes), n, maxWrites, maxBytes)
 	}
-	for k, v := range t.writes {
-		g.writes[k] = v
-	}
+	maps.Copy(g.writes, t.writes)
 	g.bytes += n
 	g.rec.claims.plus(t.count)
 	return nil
@@ -193,23 +192,15 @@ func (g *group) keep(t *txn) error {
 // commit makes the group durable: Badger first, then the head file, so that a
 // head is never ahead of what Badger has acknowledged.
 func (g *group) commit() error {
-	keys := make([]string, 0, len(g.writes))
-	for k := range g.writes {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	digest := sha256.New()
-	for _, k := range keys {
-		if err := g.put(digest, []byte(k), g.writes[k]); err != nil {
+	g.rec.digest = digest(g.writes)
+	g.rec.seal(g.l.meta.ID)
+	g.writes[string(groupKey(g.rec.seq))] = g.rec.encode()
+	for k, v := range g.writes {
+		if err := g.put([]byte(k), v); err != nil {
 			return err
 		}
 	}
-	digest.Sum(g.rec.digest[:0])
-	g.rec.seal(g.l.meta.ID)
-	if err := g.read.Set(groupKey(g.rec.seq), g.rec.encode()); err != nil {
-		return err
-	}
-	g.l.space.expect(len(keys)+1, g.bytes+groupSize)
+	g.l.space.expect(len(g.writes), g.bytes+groupSize)
 	if err := g.l.commitTxn(g.read); err != nil {
 		return err
 	}
@@ -221,20 +212,29 @@ func (g *group) commit() error {
 	return nil
 }
 
-func (g *group) put(digest hash.Hash, key, val []byte) error {
-	var n [8]byte
-	binary.BigEndian.PutUint32(n[:], uint32(len(key)))
-	binary.BigEndian.PutUint32(n[4:], uint32(len(val)))
-	if val == nil {
-		binary.BigEndian.PutUint32(n[4:], deleted)
-	}
-	digest.Write(n[:])
-	digest.Write(key)
-	digest.Write(val)
+func (g *group) put(key, val []byte) error {
 	if val == nil {
 		return g.read.Delete(key)
 	}
 	return g.read.Set(key, val)
+}
+
+// digest is the SHA-256 of what a group writes: in the order of keys, the
+// lengths of key and value, key and value.
+func digest(writes map[string][]byte) [32]byte {
+	h := sha256.New()
+	for _, k := range slices.Sorted(maps.Keys(writes)) {
+		v := writes[k]
+		n := uint32(len(v))
+		if v == nil {
+			n = deleted
+		}
+		head := binary.BigEndian.AppendUint32(nil, uint32(len(k)))
+		h.Write(binary.BigEndian.AppendUint32(head, n))
+		io.WriteString(h, k)
+		h.Write(v)
+	}
+	return [32]byte(h.Sum(nil))
 }
 
 // deleted stands for the length of a value in a group's digest.
