@@ -52,7 +52,8 @@ func bit(up bool, b int) int {
 	return 0
 }
 
-// Break holds the line in the break state for d, or until the port is closed.
+// Break holds the line in the break state for d, or until the port is closed. A
+// port that can't says so; a pseudo-terminal does nothing.
 func (p *Port) Break(d time.Duration) error {
 	if err := p.setBreak(true, unix.TIOCSBRK); err != nil {
 		return err
@@ -68,8 +69,9 @@ func (p *Port) Break(d time.Duration) error {
 
 func (p *Port) setBreak(on bool, request uint) error {
 	return p.control("break on", func(fd int) error {
-		p.breaking = on
-		return noLines(unix.IoctlSetInt(fd, request, 0))
+		err := unix.IoctlSetInt(fd, request, 0)
+		p.breaking = on && err == nil
+		return err
 	})
 }
 

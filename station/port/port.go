@@ -29,6 +29,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -171,8 +172,15 @@ func (p *Port) Close() error {
 	defer p.writing.Unlock()
 	p.setting.Lock()
 	defer p.setting.Unlock()
-	p.raw.Control(func(fd uintptr) { p.leave(int(fd)) }) // its only error is that the file is closed, which it isn't
-	return p.f.Close()                                   // waits for the last call that uses the descriptor
+	last, err := -1, error(nil)
+	p.raw.Control(func(fd uintptr) { // its only error is that the file is closed, which it isn't
+		p.leave(int(fd))
+		last, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+	})
+	if err != nil { // no descriptor left: rather a slow close than none
+		return p.f.Close()
+	}
+	return errors.Join(p.f.Close(), closeNow(last)) // the first waits for the last call that uses the descriptor
 }
 
 // leave undoes what would stay with the device. Errors don't matter: the device
@@ -186,7 +194,7 @@ func (p *Port) leave(fd int) {
 		limit = 0
 	}
 	if !sent(fd, limit) {
-		unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCOFLUSH) // or close(2) waits for it, up to 30 s
+		unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCOFLUSH) // some drivers don't; see closeNow
 	}
 	unlock(fd)
 }
@@ -201,6 +209,33 @@ func (p *Port) stop() error {
 	p.closed = true
 	close(p.done)
 	return p.f.SetDeadline(time.Unix(1, 0))
+}
+
+// closeNow closes the last descriptor of a device. Where a driver can't throw
+// bytes away, close(2) waits up to 30 s for a device that doesn't take them. A
+// signal ends that wait; SIGURG is the one that the Go runtime sends its own
+// threads at any time.
+func closeNow(fd int) error {
+	const patience = 20 * time.Millisecond
+	runtime.LockOSThread() // the signal must reach the thread that waits
+	defer runtime.UnlockOSThread()
+	thread, closed, ended := unix.Gettid(), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for t := time.NewTicker(patience); ; {
+			select {
+			case <-closed:
+				t.Stop()
+				return
+			case <-t.C:
+				unix.Tgkill(unix.Getpid(), thread, unix.SIGURG)
+			}
+		}
+	}()
+	err := unix.Close(fd)
+	close(closed)
+	<-ended // or a later signal could hit whoever gets the thread next
+	return err
 }
 
 // sent waits until the device has taken all bytes, but not longer than limit.

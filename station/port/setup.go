@@ -42,7 +42,7 @@ func (c Config) baud() int {
 }
 
 // SetBaud changes the speed after all bytes have left. A port that is stuck is
-// left as it was.
+// left as it was; one whose driver can't do the speed may have any other.
 func (p *Port) SetBaud(baud int) error {
 	c := p.cfg
 	c.Baud = baud

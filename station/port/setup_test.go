@@ -2,6 +2,7 @@ package port
 
 import (
 	"errors"
+	"net"
 	"os"
 	"runtime"
 	"strings"
@@ -68,6 +69,53 @@ func TestSentWaitsForTheDeviceButNotForEver(t *testing.T) {
 	}
 	if err := <-taken; err != nil {
 		t.Error(err)
+	}
+}
+
+// A pseudo-terminal never makes close(2) wait, real ports do. A TCP connection
+// that lingers over untaken bytes waits in the same way.
+func TestClosingWaitsForNoStuckDevice(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	device, err := l.Accept() // never reads
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer device.Close()
+	if err := c.(*net.TCPConn).SetLinger(60); err != nil {
+		t.Fatal(err)
+	}
+	c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+	if _, err := c.Write(make([]byte, 64<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("Write = %v, want that it is stuck", err)
+	}
+	f, err := c.(*net.TCPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	c.Close()
+	closed := make(chan error, 1)
+	go func() { closed <- closeNow(last) }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("closing waits for the device")
 	}
 }
 
