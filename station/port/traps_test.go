@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -61,40 +60,48 @@ func TestTrapsOfTheLibraryAreClosed(t *testing.T) {
 
 // afterClose closes a port, opens others, which get its descriptor number,
 // and uses the closed one.
-func afterClose(t *testing.T, open opener, use func(conn) error, reached func(*os.File) bool) string {
+func afterClose(t *testing.T, open opener, use func(conn) error, reached func(conn, *os.File) bool) string {
+	_, s := device(t)
+	old := must(t, open, s, port.Config{Baud: 115200})
 	var masters []*os.File
 	var slaves []string
-	for range 5 {
+	for range 4 {
 		m, s := device(t)
 		masters, slaves = append(masters, m), append(slaves, s)
 	}
-	old := must(t, open, slaves[0], port.Config{Baud: 115200})
 	old.Close()
-	for _, s := range slaves[1:] { // the number may have been taken by something else of this process
-		must(t, open, s, port.Config{Baud: 115200})
+	var others []conn
+	for _, s := range slaves { // the number may have been taken by something else of this process
+		others = append(others, must(t, open, s, port.Config{Baud: 115200}))
 	}
 	err := use(old)
-	if slices.ContainsFunc(masters[1:], reached) {
-		return "another slot's device got it"
+	for i := range others {
+		if reached(others[i], masters[i]) {
+			return "another slot's device got it"
+		}
 	}
 	return say(0, err)
 }
 
 func writeAfterClose(t *testing.T, open opener, _ time.Duration) string {
-	const secret = "SECRET-FOR-SLOT-1"
 	return afterClose(t, open, func(c conn) error {
-		_, err := c.Write([]byte(secret))
+		_, err := c.Write([]byte("SECRET-FOR-SLOT-1"))
 		return err
-	}, func(m *os.File) bool {
-		m.SetDeadline(time.Now().Add(time.Millisecond))
-		b := make([]byte, 100)
-		n, _ := m.Read(b)
-		return string(b[:n]) == secret
+	}, func(own conn, m *os.File) bool {
+		const marker = "own" // arrives behind the secret, if there is one
+		if _, err := own.Write([]byte(marker)); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(marker))
+		if _, err := io.ReadFull(m, got); err != nil {
+			t.Fatal(err)
+		}
+		return string(got) != marker
 	})
 }
 
 func setBaudAfterClose(t *testing.T, open opener, _ time.Duration) string {
-	return afterClose(t, open, func(c conn) error { return c.SetBaud(300) }, func(m *os.File) bool {
+	return afterClose(t, open, func(c conn) error { return c.SetBaud(300) }, func(_ conn, m *os.File) bool {
 		return settings(t, m).Ospeed == 300
 	})
 }
@@ -188,8 +195,6 @@ func scanner(t *testing.T, open opener, _ time.Duration) string {
 func chatter(t *testing.T, open opener, d time.Duration) string {
 	m, s := device(t)
 	p := must(t, open, s, port.Config{})
-	end := time.Now().Add(20 * time.Millisecond)
-	p.SetDeadline(end)
 	talks := make(chan struct{})
 	go func() {
 		defer close(talks)
@@ -200,15 +205,19 @@ func chatter(t *testing.T, open opener, d time.Duration) string {
 		}
 	}()
 	defer func() { m.Close(); <-talks }()
-	for b := make([]byte, 64); ; {
+	p.SetDeadline(time.Now().Add(patience))
+	late := 0
+	for b := make([]byte, 64); late < 5; {
 		n, err := p.Read(b)
 		if err != nil {
 			return say(n, err)
 		}
-		if time.Since(end) > d {
-			return "goes on"
+		if n > 0 {
+			late++
+			p.SetDeadline(time.Unix(1, 0)) // has passed, from the second read on
 		}
 	}
+	return "goes on"
 }
 
 func highDescriptor(t *testing.T, open opener, _ time.Duration) (saw string) {
