@@ -31,6 +31,7 @@ type RowKeys interface {
 	// RowKey unwraps a key. The caller closes it.
 	RowKey(ctx context.Context, object string, wrapped []byte) (*secret.Value, error)
 	// Shred destroys the object and confirms it. Shredded is false where the
-	// authority can't make a key unrecoverable (software).
+	// authority can't make a key unrecoverable (software). Shredding what is not
+	// there, or again, is fine: a crash may have come between shred and record.
 	Shred(ctx context.Context, object string) (shredded bool, err error)
 }

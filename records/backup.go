@@ -133,6 +133,9 @@ func (o *backupWriter) rowFiles(dir string) error {
 		return err
 	}
 	for _, e := range entries {
+		if filepath.Ext(e.Name()) != ".rows" {
+			continue // still being written
+		}
 		err := o.rowFile(dir, e.Name())
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // gone: its batch was closed just now
 			return err

@@ -37,6 +37,7 @@ func waiting(t testing.TB, l *Ledger, serial string, row int) {
 	if err := l.commit(t.Context(), func(t *txn) error {
 		b, err := getBatch(t, 1)
 		b.Rows = max(b.Rows, row)
+		b.Imports = []importRecord{{First: 1, Rows: b.Rows, Admitted: true, Applied: true, Object: "test"}}
 		putBatch(t, b)
 		return errors.Join(err, putDevice(t, standing{}, &Device{Product: "cam", Serial: serial, State: Waiting, Batch: "B1", Row: row}))
 	}); err != nil {

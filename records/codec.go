@@ -47,9 +47,9 @@ type batchRecord struct {
 	Started int `cbor:"22,keyasint,omitempty"`
 
 	// The import's own.
-	Digest   [32]byte `cbor:"23,keyasint"`           // keyed digest of the file
-	RowKey   []byte   `cbor:"24,keyasint,omitempty"` // wrapped key of the waiting rows
-	Shredded *bool    `cbor:"25,keyasint,omitempty"`
+	Imports  []importRecord `cbor:"23,keyasint,omitempty"` // the first, then replacements
+	Shredded *bool          `cbor:"24,keyasint,omitempty"`
+	Warning  string         `cbor:"25,keyasint,omitempty"` // of capacity
 }
 
 // devices returns the count of devices in a state.

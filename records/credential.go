@@ -53,7 +53,8 @@ type Spec struct {
 	Bits float64
 
 	// Check refuses a value that doesn't meet the profile (C-FORMAT). Nil means
-	// that any value of the class will do. The error never holds the value.
+	// that any value of the class will do. The error never holds the value. It is
+	// called from several goroutines at once and keeps nothing of the value.
 	Check func(value []byte) error
 }
 

@@ -174,9 +174,11 @@ type chunk struct {
 // newChunk makes a chunk for tables of so many columns; a row always fits into
 // an empty one.
 func newChunk(columns int) *chunk {
-	m := secret.New(64<<10 + columns*maxCell)
+	m := secret.New(chunkSize(columns))
 	return &chunk{mem: m, data: m.Bytes()[:0]}
 }
+
+func chunkSize(columns int) int { return 64<<10 + columns*maxCell }
 
 func (k *chunk) close() { k.mem.Close() }
 

@@ -69,6 +69,8 @@ type Ledger struct {
 	space *space
 	last  groupRecord // the newest group
 
+	imports *imports
+
 	// commitTxn commits a group's transaction: Badger's Commit, or a fault of a test.
 	commitTxn func(*badger.Txn) error
 
@@ -160,6 +162,7 @@ func enter(dir, headName string, o Options) (*Ledger, error) {
 	l := &Ledger{
 		opts: o.withDefaults(), dir: dir, lock: lock, commitTxn: (*badger.Txn).Commit,
 		ops: make(chan *op), quit: make(chan struct{}), wrote: make(chan struct{}), broken: make(chan struct{}),
+		imports: newImports(),
 	}
 	l.space = &space{dir: dir, size: l.opts.Ballast, free: diskFree}
 	if err := l.openFiles(headName); err != nil {

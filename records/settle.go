@@ -43,6 +43,7 @@ func openAttempt(g getter, a *Assignment) (*Device, *Attempt, error) {
 // Settle ends the attempt and returns what became of the device: sealed, or by
 // the table at outcomeOf burned, kept or doubtful. Settling twice is refused.
 func (l *Ledger) Settle(ctx context.Context, a *Assignment, s Settlement) (state DeviceState, err error) {
+	batch := ""
 	err = l.commit(ctx, func(t *txn) error {
 		d, at, err := openAttempt(t, a)
 		if err != nil {
@@ -51,9 +52,13 @@ func (l *Ledger) Settle(ctx context.Context, a *Assignment, s Settlement) (state
 		if s.Sealed && (at.Mark == NotMarked || s.Proof == "") {
 			return refuse("", "a device is sealed only after it was injected and proved")
 		}
+		batch = at.Batch
 		state, err = end(t, d, s)
 		return err
 	})
+	if err == nil {
+		l.closeIdle(ctx, batch)
+	}
 	return state, err
 }
 

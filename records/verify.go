@@ -265,6 +265,9 @@ func (v *verifier) claim(i Index, o ownerRef) error {
 		return nil
 	}
 	if o.Row > 0 {
+		if t.pending(int(o.Row)) {
+			return nil
+		}
 		if int(o.Row) > t.Rows {
 			v.problem("a claim belongs to row %d of batch %s, which has %d", o.Row, t.Name, t.Rows)
 		} else if t.owned.note(int(o.Row)*len(t.Names) + int(o.Position)) {
@@ -345,7 +348,7 @@ func (v *verifier) rows(d *Device) {
 	}
 	for p := range mine {
 		t := v.named[p.batch]
-		if p.row == 0 || t == nil {
+		if p.row == 0 || t == nil || t.pending(p.row) {
 			continue
 		}
 		if p.row > t.Rows {
