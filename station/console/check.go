@@ -59,9 +59,8 @@ func (c *compiler) phase(p *program, phase station.Phase) {
 		for _, name := range st.names() {
 			c.name(key, name, phase, facts)
 		}
-		if raw.Capture != "" {
-			facts = append(facts, raw.Capture)
-		}
+		facts = append(facts, raw.Capture)
+		facts = slices.AppendSeq(facts, maps.Keys(raw.Facts))
 		p.phases[phase] = append(p.phases[phase], st)
 	}
 }
@@ -69,8 +68,10 @@ func (c *compiler) phase(p *program, phase station.Phase) {
 var validWhen = regexp.MustCompile(`^!?[A-Za-z0-9][A-Za-z0-9_.-]*(=.*)?$`)
 
 func (c *compiler) when(key, when string) {
-	if when != "" && !validWhen.MatchString(when) {
-		c.mistake(key+".when", "is %.40q, want a form like \"var\", \"!var\" or \"var=text\"", when)
+	for _, cond := range strings.Split(when, " and ") {
+		if when != "" && !validWhen.MatchString(cond) {
+			c.mistake(key+".when", "is %.40q, want a form like \"var\", \"!var\", \"var=text\" or several joined by \" and \"", when)
+		}
 	}
 }
 
@@ -99,10 +100,18 @@ func (c *compiler) step(key string, raw Step, p *program) step {
 	c.action(key, raw, p)
 	c.expectation(key, raw)
 	st.text = c.template(key, raw.Run+raw.Send)
+	if st.text.empty() && raw.Run+raw.Send != "" {
+		c.mistake(key, "%s is empty, want the var that it names set", st.name())
+	}
 	st.equal = c.template(key+".equal", raw.Equal)
 	st.absent = c.template(key+".absent", raw.Absent)
 	st.expect = c.pattern(key+".expect", raw.Expect)
 	st.match = c.whole(key+".match", raw.Match)
+	for _, name := range slices.Sorted(maps.Keys(raw.Facts)) {
+		if p := c.whole(key+".facts."+name, raw.Facts[name]); p != nil {
+			st.facts = append(st.facts, fact{name, p})
+		}
+	}
 	st.fail = c.failure(key+".fail", raw)
 	st.logins = c.logins(key+".login", raw.Login)
 	c.duration(key+".wait", raw.Wait, 0, maxTimeout)
@@ -178,8 +187,12 @@ func (c *compiler) expectation(key string, raw Step) {
 			c.mistake(key+".status", "is only for run")
 		}
 	}
-	if raw.Capture != "" && !factName.MatchString(raw.Capture) {
-		c.mistake(key+".capture", "is %.40q, want a name of a-z, 0-9 and _, such as \"hardware_id\"", raw.Capture)
+	c.factName(key+".capture", raw.Capture)
+	for name := range raw.Facts {
+		c.factName(key+".facts", name)
+		if !complete {
+			c.mistake(key+".facts", "is about an answer, want run or expect beside it")
+		}
 	}
 }
 
@@ -200,8 +213,11 @@ func (c *compiler) unused() {
 	for _, phase := range phases {
 		for _, st := range s.phase(phase) {
 			note(st.Run, st.Send, st.Expect, st.Fail, st.Match, st.Equal, st.Absent, st.When)
-			name, _, _ := strings.Cut(strings.TrimPrefix(st.When, "!"), "=")
-			used[name] = true
+			note(slices.Collect(maps.Values(st.Facts))...)
+			for _, cond := range strings.Split(st.When, " and ") {
+				name, _, _ := strings.Cut(strings.TrimPrefix(cond, "!"), "=")
+				used[name] = true
+			}
 			for l := st.Login; l != nil; l = l.Or {
 				note(l.User, l.Password)
 			}
@@ -211,6 +227,12 @@ func (c *compiler) unused() {
 		if !used[name] {
 			c.mistake("vars."+name, "is used nowhere, want a name that a step or setting has in braces")
 		}
+	}
+}
+
+func (c *compiler) factName(key, name string) {
+	if name != "" && !factName.MatchString(name) {
+		c.mistake(key, "is %.40q, want a name of a-z, 0-9 and _, such as \"hardware_id\"", name)
 	}
 }
 
@@ -232,10 +254,10 @@ func (c *compiler) template(key, text string) template {
 
 // whole compiles a pattern for a complete answer.
 func (c *compiler) whole(key, text string) *pattern {
-	if text == "" {
+	if text = c.filled(key, text); text == "" {
 		return nil
 	}
-	p, err := compileWhole(c.filled(key, text))
+	p, err := compileWhole(text)
 	if err != nil {
 		c.mistake(key, "%v", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -47,6 +48,7 @@ func (d *Driver) Needs(p station.Phase) []string {
 			}
 		}
 		facts = append(facts, st.Capture)
+		facts = slices.AppendSeq(facts, maps.Keys(st.Facts))
 	}
 	return needs
 }
@@ -175,6 +177,9 @@ func (s *session) named(ctx context.Context, st *step, err error) *StepError {
 	switch {
 	case errors.As(err, &f):
 		e.Problem, e.Want, e.Err = f.problem, f.want, f.err
+		if f.contrary && s.phase == station.Refuse {
+			e.Err = station.ErrAccepted
+		}
 	case ctx.Err() != nil:
 		e.Problem, e.Err = "given up: the phase took too long or was stopped", context.Cause(ctx)
 	case errors.Is(err, context.DeadlineExceeded):

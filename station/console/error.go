@@ -54,6 +54,10 @@ type failure struct {
 	hint    string
 	err     error
 	final   bool // trying again is of no use, or does harm
+
+	// contrary: the device did what the step says that it must not. In the refuse
+	// phase this means that it accepted the candidate.
+	contrary bool
 }
 
 func (f *failure) Error() string { return f.problem }

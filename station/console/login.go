@@ -108,7 +108,7 @@ func (s *session) refusal(ctx context.Context, v verdict, l login) error {
 func (s *session) letIn(l login) error {
 	f := refused("device accepts %s with %s", l.user.shown, l.password.shown)
 	f.want = "the login refused"
-	f.err = station.ErrAccepted
+	f.contrary = true
 	f.hint = "set the device aside and call quality: it has a password that others know"
 	return f
 }

@@ -51,9 +51,16 @@ type step struct {
 	expect *pattern
 	fail   *pattern
 	match  *pattern
+	facts  []fact // by name
 	equal  template
 	absent template
 	logins []login // what to try, in order
+}
+
+// A fact is what one more pattern finds in an answer.
+type fact struct {
+	name    string
+	pattern *pattern
 }
 
 // A login is a [LoginStep] ready to run.
@@ -188,12 +195,13 @@ func (c *compiler) lineLimit(d Dialect) int {
 	return n
 }
 
-// pattern compiles a pattern for arriving text; an empty one is nil.
+// pattern compiles a pattern for arriving text. One that is empty, or becomes it
+// by its vars, is nil.
 func (c *compiler) pattern(key, text string) *pattern {
-	if text == "" {
+	if text = c.filled(key, text); text == "" {
 		return nil
 	}
-	p, err := compileStream(c.filled(key, text))
+	p, err := compileStream(text)
 	if err != nil {
 		c.mistake(key, "%v", err)
 	}
@@ -212,9 +220,13 @@ func (c *compiler) filled(key, text string) string {
 // leftOver finds a placeholder in a pattern, which is neither {2,3} nor \p{Greek}.
 var leftOver = regexp.MustCompile(`(?:^|[^\\pP])(\{[A-Za-z][A-Za-z0-9_.-]*\})`)
 
-// patternVars are the vars that a pattern may name: the script's, and prompt.
+// patternVars are the vars that a pattern may name: the script's, and the two
+// prompts of its settings.
 func (c *compiler) patternVars() map[string]string {
-	vars := map[string]string{"prompt": or(c.script.Prompt, c.script.Dialect.prompt())}
+	vars := map[string]string{
+		"prompt":       or(c.script.Prompt, c.script.Dialect.prompt()),
+		"login_prompt": or(c.script.Login.Prompt, defaultLoginPrompt),
+	}
 	for k, v := range c.script.Vars {
 		vars[k] = v
 	}

@@ -102,6 +102,8 @@ func (s *session) unanswered(ctx context.Context, err error, problem string) err
 }
 
 // runToPrompt is run for a device without marks: the output ends with the prompt.
+// Log noise can bring a prompt along before the answer, so where the step says
+// what it wants, a prompt without it is not the last one.
 func (s *session) runToPrompt(ctx context.Context, st *step) error {
 	l, err := s.typed("", st.text, "", s.dialect)
 	if err != nil {
@@ -112,14 +114,40 @@ func (s *session) runToPrompt(ctx context.Context, st *step) error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := s.watch(s.prompt).nextSettled(ctx, 0); err != nil {
-		return err
+	w := s.watch(s.prompt)
+	for {
+		hit, err := w.next(ctx, 0)
+		if err == nil && (!st.answered(s.text) || !st.wants()) {
+			_, _, err = w.settled(ctx, hit)
+		}
+		late := errors.Is(err, context.DeadlineExceeded) && len(s.text) > 0
+		if err != nil && !late {
+			return err
+		}
+		if s.overrun {
+			return refused("output is longer than %d bytes", answerSize)
+		}
+		if late || st.answered(s.text) {
+			s.hushed = s.hushed && late
+			return s.judge(st, "", s.text)
+		}
 	}
-	s.hushed = false
-	if s.overrun {
-		return refused("output is longer than %d bytes", answerSize)
+}
+
+// wants says whether the step says what it wants of an answer.
+func (st *step) wants() bool { return st.match != nil || len(st.facts) > 0 }
+
+// answered says whether text has what the step wants, or refuses.
+func (st *step) answered(text []byte) bool {
+	if st.fail != nil && st.fail.re.Match(text) {
+		return true
 	}
-	return s.judge(st, "", s.text)
+	for _, f := range st.facts {
+		if !f.pattern.re.Match(text) {
+			return false
+		}
+	}
+	return st.match == nil || st.match.re.Match(text)
 }
 
 // converse sends text or a key, and waits for what the step expects.
@@ -167,6 +195,7 @@ func (s *session) utter(ctx context.Context, st *step) error {
 func failed(st *step) error {
 	f := refused("device answered what the step refuses")
 	f.want = "no " + st.fail.String()
+	f.contrary = true
 	return f
 }
 
@@ -176,7 +205,7 @@ func (s *session) judge(st *step, status string, text []byte) error {
 		return failed(st)
 	}
 	if want := or(st.Status, "0"); status != "" && want != "any" && (status == "0") != (want == "0") {
-		return &failure{problem: "exit status is " + status, want: want}
+		return &failure{problem: "exit status is " + status, want: want, contrary: want == "nonzero"}
 	}
 	value, err := st.value(text)
 	if err != nil {
@@ -185,22 +214,41 @@ func (s *session) judge(st *step, status string, text []byte) error {
 	if err := s.compare(st, text, value); err != nil {
 		return err
 	}
-	if st.Capture == "" {
-		return nil
+	if st.Capture != "" {
+		if err := s.capture(st.Capture, value); err != nil {
+			return err
+		}
 	}
-	return s.capture(st, value)
+	return s.captureMore(st, text)
 }
 
-// value is what Match or Expect found: their first group, or all of it. It is nil
-// if the step has neither.
+// captureMore keeps the facts of Facts.
+func (s *session) captureMore(st *step, text []byte) error {
+	for _, f := range st.facts {
+		value, err := f.pattern.find(text)
+		if err == nil {
+			err = s.capture(f.name, value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// value is what Match or Expect found. It is nil if the step has neither.
 func (st *step) value(text []byte) ([]byte, error) {
-	p := st.match
-	if p == nil {
-		p = st.expect
+	switch {
+	case st.match != nil:
+		return st.match.find(text)
+	case st.expect != nil:
+		return st.expect.find(text)
 	}
-	if p == nil {
-		return nil, nil
-	}
+	return nil, nil
+}
+
+// find returns the first group of the first match, or all of the match.
+func (p *pattern) find(text []byte) ([]byte, error) {
 	found := p.re.FindSubmatch(text)
 	switch {
 	case found == nil:
@@ -220,25 +268,21 @@ func (s *session) compare(st *step, text, value []byte) error {
 			}
 			return hasLine(text, want)
 		})
-		if err != nil || !same {
-			return differ(err, "answer is another", st.equal.shown)
+		if err != nil {
+			return err
+		}
+		if !same {
+			return &failure{problem: "answer is another", want: st.equal.shown}
 		}
 	}
 	if st.absent.empty() {
 		return nil
 	}
 	there, err := s.holds(st.absent, func(v []byte) bool { return len(v) > 0 && bytes.Contains(text, v) })
-	if err != nil || there {
-		return differ(err, "answer holds what must not be there", "no "+st.absent.shown)
-	}
-	return nil
-}
-
-func differ(err error, problem, want string) error {
-	if err != nil {
+	if err != nil || !there {
 		return err
 	}
-	return &failure{problem: problem, want: want}
+	return &failure{problem: "answer holds what must not be there", want: "no " + st.absent.shown, contrary: true}
 }
 
 // holds calls f with the text of a template, in secret memory.
@@ -267,18 +311,18 @@ func hasLine(text, want []byte) bool {
 const maxFact = 128
 
 // capture keeps what a device said, if it is short, printable and no secret.
-func (s *session) capture(st *step, value []byte) error {
+func (s *session) capture(name string, value []byte) error {
 	value = bytes.TrimSpace(value)
 	switch {
 	case value == nil || len(value) == 0:
-		return &failure{problem: st.Capture + " is empty", want: "a text"}
+		return &failure{problem: name + " is empty", want: "a text"}
 	case len(value) > maxFact:
-		return &failure{problem: fmt.Sprintf("%s has %d characters", st.Capture, len(value)), want: "at most " + strconv.Itoa(maxFact)}
+		return &failure{problem: fmt.Sprintf("%s has %d characters", name, len(value)), want: "at most " + strconv.Itoa(maxFact)}
 	case !typeable(value):
-		return &failure{problem: st.Capture + " is not printable", want: "printable ASCII"}
+		return &failure{problem: name + " is not printable", want: "printable ASCII"}
 	case s.leaks(value):
-		return refused("%s holds a secret", st.Capture)
+		return refused("%s holds a secret", name)
 	}
-	s.facts[st.Capture] = string(value)
+	s.facts[name] = string(value)
 	return nil
 }

@@ -95,13 +95,14 @@ type Step struct {
 	Nudge  Duration `toml:"nudge"`  // with Expect: send a newline after so much silence
 
 	// Of the complete output of Run or, with Expect, of the text it matched.
-	Match   string `toml:"match"`   // pattern that must be found
-	Capture string `toml:"capture"` // name of the fact that the first group of Match or Expect becomes
-	Equal   string `toml:"equal"`   // text that the group, or without one a whole line, must equal
-	Absent  string `toml:"absent"`  // text that must not occur
-	Status  string `toml:"status"`  // exit status of Run: "0" (default), "nonzero" or "any"
+	Match   string            `toml:"match"`   // pattern that must be found
+	Capture string            `toml:"capture"` // name of the fact that the first group of Match or Expect becomes
+	Facts   map[string]string `toml:"facts"`   // more facts: for each name a pattern, whose first group it becomes; an empty pattern is left out
+	Equal   string            `toml:"equal"`   // text that the group, or without one a whole line, must equal
+	Absent  string            `toml:"absent"`  // text that must not occur
+	Status  string            `toml:"status"`  // exit status of Run: "0" (default), "nonzero" or "any"
 
-	When    string   `toml:"when"`    // "name": only if that var isn't empty; "name=text": only if it is text; "!" negates
+	When    string   `toml:"when"`    // "name": only if that var isn't empty; "name=text": only if it is text; "!" negates, " and " joins
 	Timeout Duration `toml:"timeout"` // of one try
 	Retry   int      `toml:"retry"`   // how often to try again
 	Hint    string   `toml:"hint"`    // remedy for the operator when the step fails
@@ -175,13 +176,18 @@ func applies(when string, vars map[string]string) bool {
 	if when == "" {
 		return true
 	}
-	name, negated := strings.CutPrefix(when, "!")
-	name, text, compared := strings.Cut(name, "=")
-	is := vars[name] != ""
-	if compared {
-		is = fill(vars[name], vars) == fill(text, vars)
+	for _, cond := range strings.Split(when, " and ") {
+		name, negated := strings.CutPrefix(cond, "!")
+		name, text, compared := strings.Cut(name, "=")
+		is := vars[name] != ""
+		if compared {
+			is = fill(vars[name], vars) == fill(text, vars)
+		}
+		if is == negated {
+			return false
+		}
 	}
-	return is != negated
+	return true
 }
 
 func (s *Script) phase(p station.Phase) []Step {
