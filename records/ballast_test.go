@@ -130,3 +130,56 @@ func TestLogsHaveNoHoles(t *testing.T) {
 		}
 	}
 }
+
+// TestNewClaimsWaitForRoom goes through a day of a disk that fills up, with the
+// free space as a test says it.
+func TestNewClaimsWaitForRoom(t *testing.T) {
+	l := open(t, create(t))
+	openBatch(t, l, generated(), 100)
+	a := assign(t, l, sight(generated(), "SN0", "H0"), "PASSWORD-0")
+	var free int64
+	l.space.free = func(string) (int64, error) { return free, nil } // the writer is idle
+	for n, tt := range []struct {
+		what string
+		free int64
+		fine bool
+		held bool // the ballast, afterwards
+	}{
+		{"plenty", 1 << 40, true, true},
+		{"just enough", tableRoom, true, true},
+		{"too little", tableRoom - 1, false, true},
+		{"nothing", 0, false, true},
+		{"enough again", tableRoom, true, true},
+		{"enough but the ballast was given up", tableRoom, false, false},
+		{"enough for the ballast too", tableRoom + small().Ballast, true, true},
+	} {
+		free = tt.free
+		if !tt.held {
+			if err := l.space.release(); err != nil { // the writer is idle
+				t.Fatal(err)
+			}
+		}
+		_, err := tryAssign(t, l, sight(generated(), fmt.Sprint("SN", n+1), ""), fmt.Sprint("PASSWORD-", n+1))
+		if (err == nil) != tt.fine || err != nil && !errors.Is(err, ErrDiskFull) {
+			t.Errorf("%s: assign: %v, want it done: %v", tt.what, err, tt.fine)
+		}
+		if err := l.SetMark(t.Context(), a, Injecting); err != nil {
+			t.Errorf("%s: mark: %v", tt.what, err)
+		}
+		if _, err := os.Stat(l.space.ballast()); (err == nil) != tt.held {
+			t.Errorf("%s: ballast: %v, want it there: %v", tt.what, err, tt.held)
+		}
+	}
+}
+
+func TestAFullDiskIsSaidAtOpen(t *testing.T) {
+	disk := tmpfs(t, 160)
+	if err := Create(t.Context(), disk, newTestKeys("a"), small()); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, filepath.Join(disk, "other"))
+	_, err := Open(t.Context(), disk, newTestKeys("a"), nil, small())
+	if !errors.Is(err, ErrDiskFull) {
+		t.Errorf("open on a full disk: %v, want ErrDiskFull", err)
+	}
+}

@@ -51,6 +51,19 @@ func TestACancelledOperationIsNotStarted(t *testing.T) {
 	}
 }
 
+// TestAnOperationCancelledInTheQueueIsNotStarted hands the writer what was
+// cancelled after it had been taken.
+func TestAnOperationCancelledInTheQueueIsNotStarted(t *testing.T) {
+	l := open(t, create(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	o := &op{ctx: ctx, f: func(*txn) error { t.Error("a cancelled operation was run"); return nil }, done: make(chan error, 1)}
+	l.ops <- o
+	if err := <-o.done; !errors.Is(err, context.Canceled) {
+		t.Errorf("answer %v, want that it was cancelled", err)
+	}
+}
+
 func TestAStartedOperationIsWaitedFor(t *testing.T) {
 	l := open(t, create(t))
 	ctx, cancel := context.WithCancel(t.Context())
