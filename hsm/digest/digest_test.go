@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"mintmark/hsm/digest"
+	"mintmark/hsm/secret"
 )
 
 func TestSumsAgreeWithTheStandardLibrary(t *testing.T) {
@@ -157,6 +158,22 @@ func TestNothingStaysInAClosedMAC(t *testing.T) {
 	m.Close()
 	if !bytes.Equal(memory, fresh) {
 		t.Errorf("after Close the memory is %x, want that of a fresh hash", memory)
+	}
+}
+
+func TestAllMemoryIsGivenBack(t *testing.T) {
+	before := secret.Held()
+	h := digest.SHA512()
+	k := digest.NewKey(make([]byte, 100))
+	m := k.MAC()
+	if secret.Held() == before {
+		t.Fatal("nothing is held, so this test is blind")
+	}
+	m.Close()
+	k.Close()
+	h.Close()
+	if got := secret.Held(); got != before {
+		t.Errorf("%d values are still open", got-before)
 	}
 }
 

@@ -3,6 +3,7 @@ package secret
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 )
 
 const (
@@ -19,6 +20,7 @@ var memory = newPool()
 // being split or joined.
 type pool struct {
 	classes [maxSmall/16 + 1]*class // by size in units of 16 bytes; not changed after newPool
+	held    atomic.Int64            // values that are not closed
 
 	mu      sync.Mutex // guards below; taken after a class's
 	lockErr error      // the first refusal to lock
@@ -41,6 +43,7 @@ func newPool() *pool {
 
 // take returns n zero bytes of a slab.
 func (p *pool) take(n int) (*slab, uint32) {
+	p.held.Add(1)
 	if n > maxSmall {
 		return p.open(n), 0
 	}
@@ -50,6 +53,7 @@ func (p *pool) take(n int) (*slab, uint32) {
 // give wipes the n bytes at off of s and makes them free.
 func (p *pool) give(s *slab, off, n uint32) {
 	Wipe(s.data[off : off+n])
+	p.held.Add(-1)
 	if s.class == nil {
 		p.close(s)
 		return

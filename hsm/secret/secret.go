@@ -107,6 +107,10 @@ func (v *Value) Close() {
 	}
 }
 
+// Held returns how many values of this process are not closed. A number that
+// grows with the devices that were made is a leak.
+func Held() int { return int(memory.held.Load()) }
+
 // Wipe overwrites b with zeros. It is not inlined, so that the compiler can't
 // see that nobody reads b afterwards and leave the zeros out.
 //

@@ -110,6 +110,20 @@ func fill(b []byte, x byte) {
 	}
 }
 
+func TestOpenValuesAreCounted(t *testing.T) {
+	before := secret.Held()
+	a, b := secret.New(10), secret.From(make([]byte, 10_000))
+	if got := secret.Held() - before; got != 2 {
+		t.Errorf("two more values are open, and Held counts %d", got)
+	}
+	a.Close()
+	a.Close()
+	b.Close()
+	if got := secret.Held(); got != before {
+		t.Errorf("Held() = %d after all were closed, want %d", got, before)
+	}
+}
+
 func TestFreedSpaceIsUsedAgain(t *testing.T) {
 	before := secret.Mapped()
 	for range 100_000 {

@@ -95,7 +95,7 @@ func writeNew(path string, data []byte) error {
 		if err := os.Link(tmp, path); err != nil {
 			return err
 		}
-		return os.Remove(tmp)
+		return remove(tmp)
 	})
 }
 
@@ -108,7 +108,7 @@ func replace(path string, data []byte) error {
 // write makes a durable file beside path and has place give it its name.
 func write(path string, data []byte, place func(tmp string) error) error {
 	tmp := path + ".new"
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err // what a crash left; nobody else writes while we hold the lock
 	}
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
@@ -117,12 +117,21 @@ func write(path string, data []byte, place func(tmp string) error) error {
 	}
 	_, err = f.Write(data)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(tmp))
+		return errors.Join(err, remove(tmp))
 	}
 	if err := place(tmp); err != nil {
-		return errors.Join(err, os.Remove(tmp))
+		return errors.Join(err, remove(tmp))
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// remove is os.Remove for files only: os.Remove tries rmdir when unlink fails,
+// and may say that there was no such file when the disk failed.
+func remove(path string) error {
+	if err := unix.Unlink(path); err != nil {
+		return &fs.PathError{Op: "unlink", Path: path, Err: err}
+	}
+	return nil
 }
 
 // Rotate adds a version to the index key and returns it. Older ones stay, since

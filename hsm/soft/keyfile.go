@@ -3,16 +3,10 @@ package soft
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"mintmark/hsm/digest"
 	"mintmark/hsm/secret"
@@ -117,79 +111,6 @@ func readKeys(path, purpose string) (keys, error) {
 
 func refuse(path string, err error) error {
 	return fmt.Errorf("%w: %s: %w", ErrKeyFile, path, err)
-}
-
-// openPrivate opens a regular file that only its owner, we, can use, in a folder
-// where only we can put files.
-func openPrivate(path string) (*os.File, error) {
-	if err := checkFolder(filepath.Dir(path)); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("is missing; restore it from its backup: a new key does not fit an old ledger (%w)", fs.ErrNotExist)
-	case errors.Is(err, unix.ELOOP):
-		return nil, errors.New("is a symbolic link, want the file itself; move the file here")
-	case err != nil:
-		return nil, err
-	}
-	if err := checkPrivate(f); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-func checkFolder(dir string) error {
-	info, err := os.Stat(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("its folder is missing; make the authority with mintmark init, or name the right folder (%w)", fs.ErrNotExist)
-	}
-	if err != nil {
-		return err
-	}
-	if !info.IsDir() {
-		return fmt.Errorf("%s is not a folder, want the authority's folder", dir)
-	}
-	if perm := info.Mode().Perm(); perm&0o022 != 0 {
-		return fmt.Errorf("its folder has mode %04o, so others can replace the key, want 0700; chmod 0700 %s", perm, dir)
-	}
-	return checkOwner(info, dir)
-}
-
-func checkPrivate(f *os.File) error {
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("is a %s, want a regular file", kindOf(info.Mode()))
-	}
-	if perm := info.Mode().Perm(); perm&0o077 != 0 {
-		return fmt.Errorf("has mode %04o, so others may have read the key, want 0600; "+
-			"if nobody has, chmod 0600 %s, else make a new authority", perm, f.Name())
-	}
-	return checkOwner(info, f.Name())
-}
-
-func kindOf(m fs.FileMode) string {
-	switch {
-	case m.IsDir():
-		return "folder"
-	case m&fs.ModeNamedPipe != 0:
-		return "pipe"
-	}
-	return "special file"
-}
-
-func checkOwner(info fs.FileInfo, path string) error {
-	owner := info.Sys().(*syscall.Stat_t).Uid
-	if me := os.Geteuid(); int(owner) != me {
-		return fmt.Errorf("%s belongs to user %d, want user %d, who runs this; chown %d %s, or run it as user %d",
-			path, owner, me, me, path, owner)
-	}
-	return nil
 }
 
 func readFrom(f *os.File) (keys, error) {

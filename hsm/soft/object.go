@@ -91,7 +91,7 @@ func shred(path string) error {
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := os.Remove(path); err != nil {
+	if err := remove(path); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
