@@ -101,7 +101,7 @@ func (c *compiler) step(key string, raw Step, p *program) step {
 	c.expectation(key, raw)
 	st.text = c.template(key, raw.Run+raw.Send)
 	if st.text.empty() && raw.Run+raw.Send != "" {
-		c.mistake(key, "%s is empty, want the var that it names set", st.name())
+		c.mistake(key, "%s is empty, want the var that it names set", raw.Run+raw.Send)
 	}
 	st.equal = c.template(key+".equal", raw.Equal)
 	st.absent = c.template(key+".absent", raw.Absent)

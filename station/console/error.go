@@ -88,9 +88,9 @@ func shown(text []byte) string {
 func (st *step) name() string {
 	switch {
 	case st.Run != "":
-		return fmt.Sprintf("run %q", clip(st.Run))
+		return fmt.Sprintf("run %q", clip(st.text.shown))
 	case st.Send != "":
-		return fmt.Sprintf("send %q", clip(st.Send))
+		return fmt.Sprintf("send %q", clip(st.text.shown))
 	case st.Control != "":
 		return "press " + st.Control
 	case st.Power != "":
@@ -99,8 +99,8 @@ func (st *step) name() string {
 		return "reopen"
 	case st.Interrupt:
 		return "interrupt boot"
-	case st.Login != nil:
-		return fmt.Sprintf("log in as %q", clip(st.Login.User))
+	case len(st.logins) > 0:
+		return fmt.Sprintf("log in as %q", clip(st.logins[0].user.shown))
 	case st.Logout:
 		return "log out"
 	case st.Wait > 0:

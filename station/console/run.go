@@ -115,12 +115,12 @@ func (s *session) runToPrompt(ctx context.Context, st *step) error {
 		return err
 	}
 	w := s.watch(s.prompt)
-	for {
+	for prompted := false; ; prompted = true {
 		hit, err := w.next(ctx, 0)
 		if err == nil && (!st.answered(s.text) || !st.wants()) {
 			_, _, err = w.settled(ctx, hit)
 		}
-		late := errors.Is(err, context.DeadlineExceeded) && len(s.text) > 0
+		late := prompted && errors.Is(err, context.DeadlineExceeded)
 		if err != nil && !late {
 			return err
 		}

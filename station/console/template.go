@@ -8,7 +8,7 @@ import (
 
 // A template is text with placeholders, after the script's vars were put in.
 type template struct {
-	shown string // as it is written in the script: for errors and transcripts
+	shown string // with the names of values and of secret vars in braces: for errors and transcripts
 	parts []part
 }
 
@@ -19,8 +19,8 @@ type part struct {
 	secret bool   // text from a var that holds a password
 }
 
-// name is what may stand between braces.
-var name = regexp.MustCompile(`^\{([A-Za-z0-9][A-Za-z0-9_.-]*)\}`)
+// placeholder is what may stand between braces.
+var placeholder = regexp.MustCompile(`^\{([A-Za-z0-9][A-Za-z0-9_.-]*)\}`)
 
 // maxDepth bounds vars in vars.
 const maxDepth = 8
@@ -33,7 +33,7 @@ func secretVar(name string) bool {
 
 // parseTemplate splits text at its placeholders.
 func parseTemplate(text string, vars map[string]string) (template, error) {
-	t := template{shown: text}
+	var t template
 	err := t.parse(text, vars, false, maxDepth)
 	return t, err
 }
@@ -52,7 +52,7 @@ func (t *template) parse(text string, vars map[string]string, secret bool, depth
 			t.literal(text[:i], secret)
 		}
 		rest := text[i:]
-		found := name.FindStringSubmatch(rest)
+		found := placeholder.FindStringSubmatch(rest)
 		switch {
 		case strings.HasPrefix(rest, "{{"):
 			t.literal("{", secret)
@@ -64,17 +64,32 @@ func (t *template) parse(text string, vars map[string]string, secret bool, depth
 			continue
 		}
 		text = rest[len(found[0]):]
-		if v, ok := vars[found[1]]; !ok {
-			t.parts = append(t.parts, part{name: found[1]})
-		} else if err := t.parse(v, vars, secret || secretVar(found[1]), depth-1); err != nil {
+		if err := t.named(found[1], vars, secret, depth); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// named adds a var's text, or the name of a value.
+func (t *template) named(name string, vars map[string]string, secret bool, depth int) error {
+	v, ok := vars[name]
+	hides := secretVar(name) && !secret && ok
+	if !secret && (hides || !ok) {
+		t.shown += "{" + name + "}"
+	}
+	if !ok {
+		t.parts = append(t.parts, part{name: name})
+		return nil
+	}
+	return t.parse(v, vars, secret || hides, depth-1)
+}
+
 func (t *template) literal(text string, secret bool) {
 	t.parts = append(t.parts, part{text: text, secret: secret})
+	if !secret {
+		t.shown += text
+	}
 }
 
 // names lists the values that t needs.
