@@ -78,7 +78,7 @@ func (d *Doc) unknown(n *node, path, key string, names []string) {
 }
 
 func (d *Doc) wrong(n *node, path, want string) {
-	d.add(Mistake{Pos: n.pos, Key: path, Text: "is " + n.kind() + ", want " + want})
+	d.add(Mistake{Pos: n.pos, Key: path, Text: "is " + n.kind() + ", want " + want, unreadable: true})
 }
 
 // value stores one node in v. It is one switch over types, so it is long.
@@ -100,8 +100,10 @@ func (d *Doc) value(n *node, path string, v reflect.Value) {
 		d.wrong(n, path, "a day like 2031-12-31, without quotes")
 		return
 	case encoding.TextUnmarshaler:
-		d.text(n, path, t)
-		return
+		if v.Kind() != reflect.Struct || n.table == nil { // a struct may be written in short, as text
+			d.text(n, path, t)
+			return
+		}
 	}
 	switch v.Kind() {
 	case reflect.Struct:
@@ -136,7 +138,7 @@ func (d *Doc) text(n *node, path string, t encoding.TextUnmarshaler) {
 		return
 	}
 	if err := t.UnmarshalText([]byte(s)); err != nil {
-		d.add(Mistake{Pos: n.pos, Key: path, Text: err.Error()})
+		d.add(Mistake{Pos: n.pos, Key: path, Text: err.Error(), unreadable: true})
 	}
 }
 
@@ -146,8 +148,8 @@ func (d *Doc) list(n *node, path string, v reflect.Value) {
 		return
 	}
 	out := reflect.MakeSlice(v.Type(), len(n.items), len(n.items))
-	for i, item := range n.items {
-		d.value(item, fmt.Sprintf("%s[%d]", path, i), out.Index(i))
+	for i, sub := range n.items {
+		d.value(sub, item(path, i), out.Index(i))
 	}
 	v.Set(out)
 }
@@ -159,9 +161,9 @@ func (d *Doc) byName(n *node, path string, v reflect.Value) {
 	}
 	out := reflect.MakeMapWithSize(v.Type(), len(n.order))
 	for _, key := range n.order {
-		item := reflect.New(v.Type().Elem()).Elem()
-		d.value(n.table[key], join(path, key), item)
-		out.SetMapIndex(reflect.ValueOf(key).Convert(v.Type().Key()), item)
+		sub := reflect.New(v.Type().Elem()).Elem()
+		d.value(n.table[key], join(path, key), sub)
+		out.SetMapIndex(reflect.ValueOf(key).Convert(v.Type().Key()), sub)
 	}
 	v.Set(out)
 }

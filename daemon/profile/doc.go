@@ -12,6 +12,7 @@ import (
 type Doc struct {
 	name     string
 	root     *node
+	cut      bool // the end of the file could not be read
 	mistakes Mistakes
 }
 
@@ -32,7 +33,8 @@ func Read(name string, data []byte) *Doc {
 }
 
 // Mistake records what is wrong with a key, unless something about it is
-// recorded already: a value of the wrong type isn't also missing.
+// recorded already: a value of the wrong type isn't also missing, and nothing is
+// missing from a file of which only a part could be read.
 func (d *Doc) Mistake(key, format string, args ...any) {
 	d.report(Mistake{Key: key, Text: fmt.Sprintf(format, args...)})
 }
@@ -43,8 +45,11 @@ func (d *Doc) Warn(key, format string, args ...any) {
 }
 
 func (d *Doc) report(m Mistake) {
+	if d.cut {
+		return
+	}
 	for _, old := range d.mistakes {
-		if old.Key == m.Key && !old.Warning {
+		if old.covers(m.Key) {
 			return
 		}
 	}
@@ -83,12 +88,12 @@ func (d *Doc) find(key string) (*node, string) {
 	return at, ""
 }
 
-// child returns the value of a key, or the item of a "[n]".
+// child returns the value of a key, or the item of a "[n]", from 1.
 func (n *node) child(part string) *node {
 	var i int
 	if _, err := fmt.Sscanf(part, "[%d]", &i); err == nil {
-		if i < len(n.items) {
-			return n.items[i]
+		if 0 < i && i <= len(n.items) {
+			return n.items[i-1]
 		}
 		return nil
 	}

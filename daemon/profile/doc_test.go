@@ -86,8 +86,8 @@ s.toml:7:1: words: is text, want a list
 s.toml:8:1: count: is a fraction, want a whole number
 s.toml:9:1: colour: no such setting, want name, wait, until, share, count, on, words, vars, inner or slot
 s.toml:11:3: inner.depe: no such setting, did you mean deep
-s.toml:14:1: slot[0].name: written twice, first in line 13
-s.toml:15:1: slot[0].prot: no such setting, did you mean port
+s.toml:14:1: slot[1].name: written twice, first in line 13
+s.toml:15:1: slot[1].prot: no such setting, did you mean port
 s.toml:16:2: inner: written twice, first in line 10
 s.toml:17:1: inner.deep: is a number, want text in quotes
 s.toml:18:2: slot: written twice, first in line 12`

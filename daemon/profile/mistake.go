@@ -24,9 +24,11 @@ func (p Pos) String() string {
 // text says what was wanted and never repeats a value that could be a password.
 type Mistake struct {
 	Pos     Pos
-	Key     string // as in credential[0].length; empty for the file as a whole
+	Key     string // as in credential[1].length; empty for the file as a whole
 	Text    string
 	Warning bool // weak or unfinished, but allowed
+
+	unreadable bool // nothing is known of the value, so nothing more is said of what is in it
 }
 
 func (m Mistake) Error() string {
@@ -38,6 +40,18 @@ func (m Mistake) Error() string {
 		s += m.Key + ": "
 	}
 	return s + m.Text
+}
+
+// covers reports whether m already says that key can't be right.
+func (m Mistake) covers(key string) bool {
+	rest, below := strings.CutPrefix(key, m.Key)
+	switch {
+	case m.Warning || !below:
+		return false
+	case rest == "":
+		return true
+	}
+	return m.unreadable && (rest[0] == '.' || rest[0] == '[')
 }
 
 // Mistakes is everything that is wrong with a file, in the order of the file.

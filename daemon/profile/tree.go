@@ -104,7 +104,8 @@ func parse(doc *Doc, data []byte) *node {
 	for b.p.NextExpression() {
 		b.expression(b.p.Expression())
 	}
-	if err != nil && len(doc.mistakes) == 0 {
+	doc.cut = b.p.Error() != nil
+	if err != nil && (doc.cut || len(doc.mistakes) == 0) {
 		doc.add(syntax(doc.name, err))
 	}
 	return b.root
@@ -151,7 +152,7 @@ func (b *builder) header(e *unstable.Node) {
 			at.set(key, next)
 		}
 		if next.array && len(next.items) > 0 {
-			path = fmt.Sprintf("%s[%d]", path, len(next.items)-1)
+			path = item(path, len(next.items)-1)
 			next = next.items[len(next.items)-1]
 		}
 		if next.table == nil || next.inner {
@@ -187,7 +188,8 @@ func (b *builder) open(at *node, path, key string, pos Pos, array bool) (*node, 
 		at.set(key, old)
 	}
 	old.items = append(old.items, newTable(pos))
-	return old.items[len(old.items)-1], fmt.Sprintf("%s[%d]", path, len(old.items)-1)
+	last := len(old.items) - 1
+	return old.items[last], item(path, last)
 }
 
 // keyValue adds key = value, where key may be dotted.
@@ -230,7 +232,7 @@ func (b *builder) value(v *unstable.Node, path string, pos Pos, depth int) *node
 		n := &node{pos: pos, array: true, inner: true}
 		for it := v.Children(); it.Next(); {
 			if c := it.Node(); c.Kind != unstable.Comment {
-				n.items = append(n.items, b.value(c, fmt.Sprintf("%s[%d]", path, len(n.items)), pos, depth+1))
+				n.items = append(n.items, b.value(c, item(path, len(n.items)), pos, depth+1))
 			}
 		}
 		return n
@@ -288,6 +290,9 @@ func join(path, key string) string {
 	}
 	return path + "." + key
 }
+
+// item is the key of the i-th item of a list; people count from 1.
+func item(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i+1) }
 
 func bare(key string) bool {
 	for _, r := range key {

@@ -1,0 +1,54 @@
+package api
+
+import (
+	"context"
+	"net"
+	"net/http"
+
+	"mintmark/hsm/secret"
+)
+
+// net/http reads requests through a buffer of 4 KiB for each connection, and
+// keeps the buffer for the next one with all that is in it: the first rows of a
+// file, or a scan. A handler of such a body has the buffer wiped when it is done.
+
+// A forgetful listener accepts connections whose buffers can be wiped.
+type forgetful struct{ net.Listener }
+
+func (l forgetful) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &buffered{Conn: c}, nil
+}
+
+// A buffered connection knows the buffer that its server reads it into: the one
+// of the first read, which is for the head of the first request. What is read
+// past the buffer later is the reader's own.
+type buffered struct {
+	net.Conn
+	buf []byte // set by the first Read; before any handler runs
+}
+
+func (c *buffered) Read(p []byte) (int, error) {
+	if c.buf == nil {
+		c.buf = p[:cap(p)]
+	}
+	return c.Conn.Read(p)
+}
+
+type bufferKey struct{}
+
+// remember puts the connection of a request where forget finds it.
+func remember(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, bufferKey{}, c)
+}
+
+// forget wipes what the connection of r has buffered. Nobody may want to read
+// the body any more: what is left of it turns into zeros.
+func forget(r *http.Request) {
+	if c, ok := r.Context().Value(bufferKey{}).(*buffered); ok {
+		secret.Wipe(c.buf)
+	}
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"mintmark/daemon"
+	"mintmark/daemon/api"
+	"mintmark/fixtures/factory"
+	"mintmark/records"
+)
+
+// report opens the ledger once more, holds it against the devices and labels
+// that are there, and says what came out.
+func (d *demo) report(ctx context.Context) error {
+	took := time.Since(d.begun)
+	c, err := daemon.ReadConfig(d.plant.Config)
+	if err != nil {
+		return err
+	}
+	conn, err := daemon.Connect(ctx, c, version())
+	if err != nil {
+		return err
+	}
+	problems, err := d.judge(ctx, conn.Client)
+	err = errors.Join(err, conn.Close())
+	if err != nil {
+		return err
+	}
+	if len(problems) > 0 {
+		return errors.Join(errors.New("demo: what came out is not what was promised"), errors.Join(problems...))
+	}
+	d.a.talk("done in %.0f s; everything is left in %s", took.Seconds(), d.dir)
+	fmt.Fprintf(d.a.out, "\ntry next:\n  mintmark batch list --config %[1]s/station.toml\n  mintmark device show %[2]s --config %[1]s/station.toml\n  mintmark ledger verify --config %[1]s/station.toml\n",
+		d.dir, d.generated[0].Serial)
+	return nil
+}
+
+// judge prints the closing table and returns what is wrong.
+func (d *demo) judge(ctx context.Context, c *api.Client) (problems []error, err error) {
+	check, err := c.Verify(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range check.Problems {
+		problems = append(problems, errors.New(p))
+	}
+	tally := tally{owner: map[string]string{}, sealed: map[string]int{}, failed: map[string]int{}}
+	if err := c.Devices(ctx, "", tally.device); err != nil {
+		return nil, err
+	}
+	labels := d.plant.Printer.Labels()
+	for _, p := range factory.Judge(slices.Concat(d.generated, d.imported), labels, tally.serials) {
+		problems = append(problems, errors.New(p))
+	}
+	problems = append(problems, tally.problems...)
+
+	fmt.Fprintln(d.a.out)
+	t := newTable(d.a.out, "BATCH", "CREDENTIALS", "SEALED", "NOT SEALED", "RESULT")
+	t.row(generatedAs, "made on the station", tally.sealed[generatedAs], tally.failed[generatedAs], "")
+	t.row(importedAs, "password from a file", tally.sealed[importedAs], tally.failed[importedAs], "")
+	t.row(reusingAs, "two of them used before", 0, 0, "refused whole")
+	if err := t.end(); err != nil {
+		return nil, err
+	}
+	fmt.Fprintln(d.a.out)
+	return problems, pairs(d.a.out,
+		"claims", fmt.Sprintf("%d, each one once", check.Claims),
+		"kill", fmt.Sprintf("SIGKILL with %d devices in their slots; %d assignments open now", d.caught, check.Open),
+		"devices", fmt.Sprintf("%d hardware ids, no credential in two of them", len(tally.owner)),
+		"labels", fmt.Sprint(len(labels)),
+		"ledger", fmt.Sprintf("%d groups, verified clean", check.Groups),
+		"overridden", "limits of station.toml (checks_per_hour, reserve_mib), attempts = 100 in the profiles; no deadline")
+}
+
+// A tally counts devices as their records come.
+type tally struct {
+	owner    map[string]string // serial by hardware id
+	sealed   map[string]int    // by batch
+	failed   map[string]int    // by batch
+	serials  []string          // of sealed devices
+	problems []error
+}
+
+func (t *tally) device(d records.Device) error {
+	if d.HardwareID == "" {
+		return nil // a row that still waits
+	}
+	if other, ok := t.owner[d.HardwareID]; ok {
+		t.problems = append(t.problems, fmt.Errorf("%s and %s have the same hardware id", other, d.Serial))
+	}
+	t.owner[d.HardwareID] = d.Serial
+	if d.State == records.Sealed {
+		t.sealed[d.Batch]++
+		t.serials = append(t.serials, d.Serial)
+	} else {
+		t.failed[d.Batch]++
+	}
+	return nil
+}
