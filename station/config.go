@@ -60,7 +60,7 @@ type Timeouts struct {
 	Settle    time.Duration // 30 s
 	Scan      time.Duration // 60 s for the operator
 	Vanish    time.Duration // 2 s: how long a port may take to disappear when its device restarts
-	Linger    time.Duration // 3 s: how long the result of a device that left too early stays
+	Linger    time.Duration // 3 s: how long a FAIL is shown at least
 }
 
 // Config is what a slot is made of.

@@ -157,6 +157,7 @@ func (d *device) turn(c net.Conn, line string, leave func()) bool {
 		return say("boot: ACME camera")
 	case chatter:
 		for say("log: all is well") {
+			time.Sleep(10 * time.Millisecond) // of the bubble: on a wire a line takes its time
 		}
 		return false
 	}

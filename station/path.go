@@ -52,7 +52,8 @@ type job struct {
 	steps  []records.Step
 	marked records.Mark
 	probed bool
-	result string
+	result string // of a PASS
+	text   string // of a FAIL
 }
 
 func newJob(s *Slot, l *link, stop <-chan struct{}) *job {
@@ -64,12 +65,15 @@ func newJob(s *Slot, l *link, stop <-chan struct{}) *job {
 
 func (j *job) product() *Product { return &j.s.cfg.Product }
 
-// run takes the path and leaves nothing behind: no open port, no secret.
+// run takes the path and leaves nothing behind: no open port, no secret. The
+// text of the error is made while the secrets that it must not have are known.
 func (j *job) run(ctx context.Context) error {
 	defer j.wipe()
 	defer j.link.close() // whatever it says: nothing more is sent or read
 	j.s.update(func(n *Snapshot) { *n = n.emptied(); n.State = Identifying })
-	return j.path(ctx)
+	err := j.path(ctx)
+	j.text = j.redact(err)
+	return err
 }
 
 // path is the security argument, read from top to bottom. The package comment
@@ -210,6 +214,9 @@ func (j *job) settle(ctx context.Context, sealed bool, err error) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, j.s.cfg.Timeouts.Settle)
 	defer cancel()
+	if !sealed && err == nil {
+		err = errors.New("internal error") // a panic is on its way
+	}
 	var serr error
 	j.outcome, serr = j.settled(ctx, records.Settlement{
 		Sealed: sealed, Reason: j.redact(err), Proof: j.product().Proof, Probed: j.probed,

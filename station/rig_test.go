@@ -304,10 +304,8 @@ func (r *rig) put(d *device) station.Snapshot {
 	r.t.Helper()
 	r.bay.plug(d)
 	result := r.await(station.Pass, station.Fail, station.Stopped)
-	if result.State != station.Stopped {
-		r.bay.pull()
-		r.await(station.Empty)
-	}
+	r.bay.pull()
+	r.await(station.Empty, station.Stopped)
 	return result
 }
 

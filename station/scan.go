@@ -22,7 +22,7 @@ func (s *Slot) Scan(code *secret.Value) error {
 		return ErrNotWaiting
 	}
 	s.wanted <- code // has room for one
-	s.wanted = nil
+	s.unwantLocked()
 	return nil
 }
 
@@ -45,25 +45,30 @@ func (j *job) await(ctx context.Context, what string) (scan, error) {
 
 // want makes the slot wait for a scan.
 func (s *Slot) want(what string) chan scan {
-	codes := make(chan scan, 1)
 	s.mu.Lock()
-	s.wanted = codes
-	s.mu.Unlock()
-	s.update(func(n *Snapshot) { n.State, n.Scan = WaitScan, what })
-	return codes
+	defer s.mu.Unlock()
+	s.wanted = make(chan scan, 1)
+	s.updateLocked(func(n *Snapshot) { n.State, n.Scan = WaitScan, what })
+	return s.wanted
 }
 
 // unwant ends the wait and wipes a scan that came too late.
 func (s *Slot) unwant(codes chan scan) {
 	s.mu.Lock()
-	s.wanted = nil
-	s.mu.Unlock()
+	defer s.mu.Unlock()
 	select {
 	case code := <-codes:
 		code.Close()
 	default:
 	}
-	s.update(func(n *Snapshot) { n.State, n.Scan = Running, "" })
+	if s.wanted != nil {
+		s.unwantLocked()
+	}
+}
+
+func (s *Slot) unwantLocked() {
+	s.wanted = nil
+	s.updateLocked(func(n *Snapshot) { n.State, n.Scan = Running, "" })
 }
 
 // scanSerial asks the operator for the serial number of the device.

@@ -85,6 +85,10 @@ func (s *Slot) Snapshot() (Snapshot, <-chan struct{}) {
 func (s *Slot) update(f func(*Snapshot)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.updateLocked(f)
+}
+
+func (s *Slot) updateLocked(f func(*Snapshot)) {
 	was := s.now.State
 	f(&s.now)
 	if s.now.State != was {
@@ -115,15 +119,10 @@ func (s *Slot) Run(ctx context.Context) error {
 	return nil
 }
 
-// release shows the result until the device has left the slot. One that left
-// before is shown a little longer, but not to the next device.
+// release shows the result until the device has left the slot. A FAIL is shown
+// for a moment at least, also if the device was pulled too early.
 func (s *Slot) release(ctx context.Context, l *link) {
-	if l.present() != nil {
-		ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Linger)
-		defer cancel()
-		s.awaitDevice(ctx, true)
-		return
-	}
+	shown, _ := s.Snapshot()
 	select {
 	case <-l.left:
 	case <-l.watched:
@@ -131,6 +130,9 @@ func (s *Slot) release(ctx context.Context, l *link) {
 			s.awaitDevice(ctx, false)
 		}
 	case <-ctx.Done():
+	}
+	if shown.State == Fail {
+		pause(ctx, s.cfg.Timeouts.Linger-time.Since(shown.Since))
 	}
 }
 
@@ -163,30 +165,29 @@ func (s *Slot) handle(ctx context.Context, l *link) error {
 	j := newJob(s, l, ctx.Done())
 	err := j.run(context.WithoutCancel(ctx)) // a stop finishes the device in the slot
 	took := time.Since(start)
-	text, remedy := j.redact(err), remedyOf(err)
 	s.update(func(n *Snapshot) {
-		n.Takt, n.Result, n.Error, n.Remedy = took, j.result, text, remedy
+		n.Takt, n.Result, n.Error, n.Remedy = took, j.result, j.text, remedyOf(err)
 		if err == nil {
 			n.State, n.Good = Pass, n.Good+1
 		} else {
 			n.State, n.Bad = Fail, n.Bad+1
 		}
 	})
-	s.logFate(ctx, j, took, text)
+	s.logFate(ctx, j, took)
 	if errors.Is(err, ErrStop) {
-		return err
+		return &redactedError{j.text, err}
 	}
 	return nil
 }
 
-func (s *Slot) logFate(ctx context.Context, j *job, took time.Duration, text string) {
-	level, result := slog.LevelInfo, "pass"
-	if text != "" {
+func (s *Slot) logFate(ctx context.Context, j *job, took time.Duration) {
+	result := "pass"
+	if j.text != "" {
 		result = "fail"
 	}
-	s.log.Log(ctx, level, "device done", "serial", j.serial, "hardware_id", j.hardware, "batch", j.clear.Batch,
+	s.log.InfoContext(ctx, "device done", "serial", j.serial, "hardware_id", j.hardware, "batch", j.clear.Batch,
 		"attempt", j.attempt(), "result", result, "outcome", string(j.outcome), "step", j.step,
-		"took", took, "err", text)
+		"took", took, "err", j.text)
 }
 
 // emptied is the snapshot of the slot without its device.

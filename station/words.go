@@ -93,6 +93,16 @@ func (j *job) redact(err error) string {
 	return printable(string(text), maxText)
 }
 
+// A redactedError shows a redacted text of an error that others act on.
+type redactedError struct {
+	text string
+	err  error
+}
+
+func (e *redactedError) Error() string { return e.text }
+
+func (e *redactedError) Unwrap() error { return e.err }
+
 // printable keeps at most limit characters of s and replaces those that could
 // play tricks on a terminal.
 func printable(s string, limit int) string {
