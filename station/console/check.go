@@ -99,10 +99,7 @@ func (c *compiler) step(key string, raw Step, p *program) step {
 	st.timeout = c.duration(key+".timeout", raw.Timeout, raw.patience(p.timeout), maxTimeout)
 	c.action(key, raw, p)
 	c.expectation(key, raw)
-	st.text = c.template(key, raw.Run+raw.Send)
-	if st.text.empty() && raw.Run+raw.Send != "" {
-		c.mistake(key, "%s is empty, want the var that it names set", raw.Run+raw.Send)
-	}
+	st.text = c.typed(key, raw)
 	st.equal = c.template(key+".equal", raw.Equal)
 	st.absent = c.template(key+".absent", raw.Absent)
 	st.expect = c.pattern(key+".expect", raw.Expect)
@@ -121,6 +118,20 @@ func (c *compiler) step(key string, raw Step, p *program) step {
 		c.mistake(key+".retry", "is %d, want 0 to 20", raw.Retry)
 	}
 	return st
+}
+
+// typed compiles what the step types.
+func (c *compiler) typed(key string, raw Step) template {
+	text := raw.Send
+	if key += ".send"; raw.Run != "" {
+		text, key = raw.Run, strings.TrimSuffix(key, "send")+"run"
+	}
+	before := len(c.mistakes)
+	t := c.template(key, text)
+	if text != "" && t.empty() && len(c.mistakes) == before {
+		c.mistake(key, "%s is empty, want the var that it names set", text)
+	}
+	return t
 }
 
 // patience is the time-out of a step that names none.
@@ -157,7 +168,7 @@ func (c *compiler) action(key string, raw Step, p *program) {
 	if raw.Power != "" {
 		c.choice(key+".power", raw.Power, "cycle")
 	}
-	if p.prompt == nil && (raw.Interrupt || raw.Run != "" && !p.dialect.marks()) {
+	if c.patternVars()["prompt"] == "" && (raw.Interrupt || raw.Run != "" && !p.dialect.marks()) {
 		c.mistake(key, "needs to know when the device is ready, want prompt set")
 	}
 	if raw.Bare && raw.Send == "" {
@@ -168,11 +179,9 @@ func (c *compiler) action(key string, raw Step, p *program) {
 // expectation checks what may be said about an answer.
 func (c *compiler) expectation(key string, raw Step) {
 	complete := raw.Run != "" || raw.Expect != ""
-	for name, text := range map[string]string{
-		"match": raw.Match, "equal": raw.Equal, "absent": raw.Absent, "capture": raw.Capture,
-	} {
-		if text != "" && !complete {
-			c.mistake(key+"."+name, "is about an answer, want run or expect beside it")
+	for _, f := range [][2]string{{"match", raw.Match}, {"equal", raw.Equal}, {"absent", raw.Absent}, {"capture", raw.Capture}} {
+		if f[1] != "" && !complete {
+			c.mistake(key+"."+f[0], "is about an answer, want run or expect beside it")
 		}
 	}
 	if raw.Run != "" && raw.Expect != "" {
@@ -188,7 +197,7 @@ func (c *compiler) expectation(key string, raw Step) {
 		}
 	}
 	c.factName(key+".capture", raw.Capture)
-	for name := range raw.Facts {
+	for _, name := range slices.Sorted(maps.Keys(raw.Facts)) {
 		c.factName(key+".facts", name)
 		if !complete {
 			c.mistake(key+".facts", "is about an answer, want run or expect beside it")

@@ -177,9 +177,9 @@ func (c *compiler) login(p *settings, l LoginSettings) {
 	if p.setup == "none" {
 		p.setup = ""
 	}
-	for key, text := range map[string]string{"login.logout": p.logout, "login.setup": p.setup} {
-		if !typeable([]byte(text)) || len(text) > maxLine {
-			c.mistake(key, "is no line of printable ASCII")
+	for _, f := range [][2]string{{"login.logout", p.logout}, {"login.setup", p.setup}} {
+		if !typeable([]byte(f[1])) || len(f[1]) > maxLine {
+			c.mistake(f[0], "is no line of printable ASCII")
 		}
 	}
 }
