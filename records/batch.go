@@ -182,8 +182,9 @@ func (b *batchRecord) issued() int {
 	return max(b.Rows, b.Started)
 }
 
-// HoldBatch stops new devices of an open batch until it is opened again.
-func (l *Ledger) HoldBatch(ctx context.Context, name string, by Actor) (Batch, error) {
+// HoldBatch stops new devices of an open batch until it is opened again. The
+// reason may be empty.
+func (l *Ledger) HoldBatch(ctx context.Context, name, reason string, by Actor) (Batch, error) {
 	return l.changeBatch(ctx, func(t *txn) (*batchRecord, error) {
 		b, err := batchNamed(t, name)
 		if err != nil {
@@ -193,6 +194,9 @@ func (l *Ledger) HoldBatch(ctx context.Context, name string, by Actor) (Batch, e
 			return nil, refuse("", "batch %s is %s, want it open", name, b.State)
 		}
 		b.State, b.Reason = Held, "held by "+by.Name
+		if reason != "" {
+			b.Reason = bound(b.Reason + ": " + reason)
+		}
 		return b, nil
 	})
 }

@@ -38,7 +38,7 @@ func TestOpenBatchMakesGeneratedBatchesAndOpensAdmittedOnes(t *testing.T) {
 	}
 	hold := func(name string) func(t *testing.T, l *Ledger) error {
 		return func(t *testing.T, l *Ledger) error {
-			b, err := l.HoldBatch(t.Context(), name, Actor{Name: "bob"})
+			b, err := l.HoldBatch(t.Context(), name, "", Actor{Name: "bob"})
 			if err == nil && (b.State != Held || b.Reason != "held by bob") {
 				return fmt.Errorf("batch is %s: %s", b.State, b.Reason)
 			}

@@ -52,5 +52,5 @@ func (j *job) proveReset(ctx context.Context) error {
 	return errors.Join(
 		Faultf("stop the line for this product and call quality: a factory reset undoes its credentials; its batch is held",
 			"C-RESET: after a factory reset: %w", err),
-		j.hold(ctx))
+		j.hold(ctx, "C-RESET: a factory reset undoes the credentials"))
 }

@@ -229,7 +229,7 @@ func (j *job) mayRedraw(ctx context.Context, reuse *records.ReuseError, draws in
 	if spec.Bits >= 60 {
 		return errors.Join(Faultf("stop the line and call security: don't ship what was made since the generator was last known to be good",
 			"%w: a generated value of %.1f bits came twice, the generator can't be trusted: %w", ErrStop, spec.Bits, reuse),
-			j.hold(ctx))
+			j.hold(ctx, "a generated value came twice"))
 	}
 	if draws >= maxDraws {
 		return Faultf("call a technician: the space of this credential is nearly used up",
@@ -239,9 +239,9 @@ func (j *job) mayRedraw(ctx context.Context, reuse *records.ReuseError, draws in
 }
 
 // hold stops new devices of the batch, whichever slot they are in.
-func (j *job) hold(ctx context.Context) error {
+func (j *job) hold(ctx context.Context, why string) error {
 	err := j.s.ledger("hold", func() error {
-		_, err := j.s.cfg.Ledger.HoldBatch(ctx, j.clear.Batch, j.s.actor())
+		_, err := j.s.cfg.Ledger.HoldBatch(ctx, j.clear.Batch, why+", serial "+j.serial, j.s.actor())
 		return err
 	})
 	if errors.Is(err, records.ErrRefused) { // it is held or closing already

@@ -101,7 +101,7 @@ func (s *server) openBatch(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) holdBatch(w http.ResponseWriter, r *http.Request) error {
-	b, err := s.cfg.Ledger.HoldBatch(r.Context(), r.PathValue("batch"), ActorOf(r.Context()))
+	b, err := s.cfg.Ledger.HoldBatch(r.Context(), r.PathValue("batch"), "", ActorOf(r.Context()))
 	if err != nil {
 		return named("batch", r.PathValue("batch"), err)
 	}
