@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync"
 
 	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sync/errgroup"
@@ -41,108 +42,126 @@ func (k hitKind) rule() string {
 // noPlace is the place of a hit that is about the serial.
 const noPlace = -1
 
-// A hit is a violation found, small enough to keep a million of them.
+// A hit is a violation found.
 type hit struct {
 	row   uint32
+	place int16 // in Product.Credentials, or noPlace
+	kind  hitKind
+	other uint8  // place in row first
 	first uint32 // row of the file that it repeats
 	index Index  // that is claimed
-	text  uint16 // in findings.texts
-	place int16  // in Product.Credentials, or noPlace
-	kind  hitKind
-	other uint8 // place in row first
+	text  string // never the value
 }
 
 func compareHits(a, b hit) int {
 	return cmp.Or(cmp.Compare(a.row, b.row), cmp.Compare(a.place, b.place), cmp.Compare(a.kind, b.kind))
 }
 
-// same says whether two hits are one violation.
-func (h hit) same(o hit) bool {
-	return h.row == o.row && h.place == o.place && h.kind.rule() == o.kind.rule()
+// maxViolations is how many violations an answer names.
+const maxViolations = 1000
+
+// sparingBits is the size of a space below which an answer about the ledger
+// would be an oracle: only quality is told which values it has.
+const sparingBits = 60
+
+// Objections count all violations and keep the first, so that a million of them
+// need little memory. They may be added to from several goroutines.
+type objections struct {
+	product Product
+	by      Actor
+
+	mu    sync.Mutex // guards below
+	seen  bitset     // a violation is a rule that one value, or one serial, breaks
+	total int
+	hits  []hit // at least those that are told, and which by may know
 }
 
-// A verdict is what the ledger says to an import.
-type verdict struct {
-	hits      []hit // in the order of rows
-	total     int   // violations
-	elsewhere int
+// tallied is how many hits always suffice to tell maxViolations: a violation has
+// at most three kinds of hit.
+const tallied = 3 * maxViolations
+
+func (o *objections) add(h hit) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	rules := 2 * (1 + len(o.product.Credentials))
+	n := int(h.row)*rules + 2*int(h.place+1)
+	if h.kind == badFormat {
+		n++
+	}
+	if !o.seen.note(n) {
+		o.total++
+	}
+	if h.kind == inLedger && o.product.Credentials[h.place].Bits < sparingBits && !o.by.Quality {
+		return
+	}
+	if o.hits = append(o.hits, h); len(o.hits) == 4*tallied {
+		o.trim()
+	}
 }
 
-// judge holds an import to itself and to the ledger. Burned names the batch
-// whose burned devices are to get new rows, for a replacement. Claims that are
-// made meanwhile are found when its own are written.
-func (l *Ledger) judge(ctx context.Context, in *intake, history bool, burned string) (v verdict, err error) {
+// trim keeps the first hits, in the order of rows, each once.
+func (o *objections) trim() {
+	slices.SortFunc(o.hits, compareHits)
+	o.hits = slices.CompactFunc(o.hits, func(a, b hit) bool { return compareHits(a, b) == 0 })
+	o.hits = o.hits[:min(len(o.hits), tallied)]
+}
+
+// judge holds an import to itself and to the ledger and adds what it finds to
+// its objections. Burned names the batch whose burned devices are to get new rows, for
+// a replacement. Claims that are made meanwhile are found when its own are
+// written.
+func (l *Ledger) judge(ctx context.Context, in *intake, history bool, burned string) error {
 	slices.SortFunc(in.claims, compareEntries)
 	slices.SortFunc(in.older, compareEntries)
-	v.hits = append(slices.Clone(in.hits), in.duplicates()...)
+	in.duplicates()
 	for _, entries := range [][]entry{in.claims, in.older} {
-		hits, err := inParts(entries, func(part []entry) ([]hit, error) { return l.claimedBefore(ctx, part) })
-		if err != nil {
-			return v, err
-		}
-		v.hits = append(v.hits, hits...)
-	}
-	if !history {
-		hits, err := l.judgeSerials(ctx, in, burned)
-		if err != nil {
-			return v, err
-		}
-		v.hits = append(v.hits, hits...)
-	}
-	slices.SortFunc(v.hits, compareHits)
-	for i, h := range v.hits {
-		if i == 0 || !h.same(v.hits[i-1]) {
-			v.total++
+		if err := inParts(entries, func(part []entry) error { return l.claimedBefore(ctx, part, in.objections.add) }); err != nil {
+			return err
 		}
 	}
-	v.elsewhere, err = l.elsewhere(ctx, in)
-	return v, err
+	if history {
+		return nil
+	}
+	return l.judgeSerials(ctx, in, burned)
 }
 
 // duplicates finds the values that the file has more than once.
-func (in *intake) duplicates() (hits []hit) {
+func (in *intake) duplicates() {
 	first := 0
 	for i, e := range in.claims {
 		if f := in.claims[first]; i == 0 || e.index != f.index {
 			first = i
 		} else {
-			hits = append(hits, hit{row: e.row, place: int16(e.place), kind: sameFile, first: f.row, other: f.place})
+			in.objections.add(hit{row: e.row, place: int16(e.place), kind: sameFile, first: f.row, other: f.place})
 		}
 	}
-	return hits
 }
 
-// inParts calls f with parts of items, one per processor, and joins the answers.
-func inParts[T any](items []T, f func(part []T) ([]hit, error)) ([]hit, error) {
-	parts := make([][]hit, runtime.GOMAXPROCS(0))
+// inParts calls f with parts of items, one per processor.
+func inParts[T any](items []T, f func(part []T) error) error {
+	parts := runtime.GOMAXPROCS(0)
 	var g errgroup.Group
 	for i := range parts {
-		part := items[len(items)*i/len(parts) : len(items)*(i+1)/len(parts)]
-		g.Go(func() (err error) {
-			parts[i], err = f(part)
-			return err
-		})
+		g.Go(func() error { return f(items[len(items)*i/parts : len(items)*(i+1)/parts]) })
 	}
-	err := g.Wait()
-	return slices.Concat(parts...), err
+	return g.Wait()
 }
 
 // claimedBefore finds the entries that the ledger has.
-func (l *Ledger) claimedBefore(ctx context.Context, entries []entry) (hits []hit, err error) {
-	err = l.view(func(r reader) error {
+func (l *Ledger) claimedBefore(ctx context.Context, entries []entry, found func(hit)) error {
+	return l.view(func(r reader) error {
 		for i, e := range entries {
 			if err := sometimes(ctx, i); err != nil {
 				return err
 			}
-			if found, err := r.has(claimKey(e.index)); err != nil {
+			if claimed, err := r.has(claimKey(e.index)); err != nil {
 				return err
-			} else if found {
-				hits = append(hits, hit{row: e.row, place: int16(e.place), kind: inLedger, index: e.index})
+			} else if claimed {
+				found(hit{row: e.row, place: int16(e.place), kind: inLedger, index: e.index})
 			}
 		}
 		return nil
 	})
-	return hits, err
 }
 
 // sometimes returns why ctx is done, in every thousandth turn of a loop.
@@ -164,19 +183,18 @@ func (r reader) has(key []byte) (bool, error) {
 
 // judgeSerials finds serials that are there twice and those that a device of the
 // product has, or, for a replacement, those whose device is not burned.
-func (l *Ledger) judgeSerials(ctx context.Context, in *intake, burned string) (hits []hit, err error) {
-	rows := in.serials.sorted()
+func (l *Ledger) judgeSerials(ctx context.Context, in *intake, burned string) error {
+	rows, first := in.serials.sorted(), 0
 	for i, row := range rows {
-		if i > 0 && bytes.Equal(in.serials.at(row), in.serials.at(rows[i-1])) && len(in.serials.at(row)) > 0 {
-			first := rows[i-1]
-			if n := len(hits); n > 0 && hits[n-1].row == first {
-				first = hits[n-1].first
-			}
-			hits = append(hits, hit{row: row, place: noPlace, kind: serialTwice, first: first})
+		serial := in.serials.at(row)
+		if i == 0 || len(serial) == 0 || !bytes.Equal(serial, in.serials.at(rows[first])) {
+			first = i
+		} else {
+			in.objections.add(hit{row: row, place: noPlace, kind: serialTwice, first: rows[first]})
 		}
 	}
-	known, err := inParts(rows, func(part []uint32) (hits []hit, err error) {
-		err = l.view(func(r reader) error {
+	return inParts(rows, func(part []uint32) error {
+		return l.view(func(r reader) error {
 			for i, row := range part {
 				if err := sometimes(ctx, i); err != nil {
 					return err
@@ -186,14 +204,12 @@ func (l *Ledger) judgeSerials(ctx context.Context, in *intake, burned string) (h
 					return err
 				}
 				if wrong {
-					hits = append(hits, hit{row: row, place: noPlace, kind: kind})
+					in.objections.add(hit{row: row, place: noPlace, kind: kind})
 				}
 			}
 			return nil
 		})
-		return hits, err
 	})
-	return append(hits, known...), err
 }
 
 func judgeSerial(r reader, product, serial, burned string) (kind hitKind, wrong bool, err error) {
@@ -202,7 +218,7 @@ func judgeSerial(r reader, product, serial, burned string) (kind hitKind, wrong 
 		return serialKnown, wrong, err
 	}
 	d, err := getDevice(r, product, serial)
-	return notBurned, d == nil || d.State != Burned || d.Batch != burned || d.Row == 0, err
+	return notBurned, d == nil || d.Batch != burned || !d.wantsRow(), err
 }
 
 // elsewhere counts the product-scope values that the ledger knows in another
@@ -210,11 +226,11 @@ func judgeSerial(r reader, product, serial, burned string) (kind hitKind, wrong 
 func (l *Ledger) elsewhere(ctx context.Context, in *intake) (int, error) {
 	entries := slices.Concat(in.wide, in.wider)
 	slices.SortFunc(entries, compareEntries)
-	hits, err := l.claimedBefore(ctx, entries)
-	if err != nil {
+	known := objections{product: in.product}
+	if err := l.claimedBefore(ctx, entries, known.add); err != nil {
 		return 0, err
 	}
-	if err := l.view(func(r reader) error {
+	err := l.view(func(r reader) error {
 		o := badger.DefaultIteratorOptions
 		o.Prefix, o.PrefetchValues = []byte{keyWide}, false
 		it := r.txn.NewIterator(o)
@@ -225,40 +241,27 @@ func (l *Ledger) elsewhere(ctx context.Context, in *intake) (int, error) {
 			}
 			key := append([]byte{keyWide}, e.index[:]...)
 			if it.Seek(key); it.ValidForPrefix(key) {
-				hits = append(hits, hit{row: e.row, place: int16(e.place)})
+				known.add(hit{row: e.row, place: int16(e.place)})
 			}
 		}
 		return nil
-	}); err != nil {
-		return 0, err
-	}
-	slices.SortFunc(hits, compareHits)
-	return len(slices.CompactFunc(hits, hit.same)), nil
+	})
+	return known.total, err
 }
 
-// maxViolations is how many violations an answer names.
-const maxViolations = 1000
-
-// sparingBits is the size of a space below which an answer about the ledger
-// would be an oracle: only quality is told which values it has.
-const sparingBits = 60
-
-// violations names the first ones of a verdict, as far as by may know them.
-func (l *Ledger) violations(in *intake, v verdict, by Actor) (list []Violation, err error) {
+// violations names the first ones, as far as the asker may know them.
+func (l *Ledger) violations(in *intake) (list []Violation, err error) {
+	in.objections.trim()
+	hits := slices.CompactFunc(in.objections.hits, func(a, b hit) bool {
+		return a.row == b.row && a.place == b.place && a.kind.rule() == b.kind.rule()
+	})
 	err = l.view(func(r reader) error {
-		told := hit{row: 0}
-		for _, h := range v.hits {
-			if len(list) == maxViolations {
-				return nil
-			}
-			if told.row > 0 && h.same(told) || h.kind == inLedger && in.product.Credentials[h.place].Bits < sparingBits && !by.Quality {
-				continue
-			}
-			w, err := in.violation(r, h)
+		for _, h := range hits[:min(len(hits), maxViolations)] {
+			v, err := in.violation(r, h)
 			if err != nil {
 				return err
 			}
-			list, told = append(list, w), h
+			list = append(list, v)
 		}
 		return nil
 	})
@@ -268,7 +271,7 @@ func (l *Ledger) violations(in *intake, v verdict, by Actor) (list []Violation, 
 // violation puts a hit into words. A row with a malformed cell may have its
 // columns mixed up, so its serial isn't repeated.
 func (in *intake) violation(r reader, h hit) (Violation, error) {
-	v := Violation{Row: int(h.row), Rule: h.kind.rule(), Text: in.text(h)}
+	v := Violation{Row: int(h.row), Rule: h.kind.rule(), Text: h.text}
 	if h.place != noPlace {
 		v.Credential = in.product.Credentials[h.place].Name
 	}

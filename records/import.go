@@ -109,7 +109,7 @@ func (l *Ledger) Import(ctx context.Context, r ImportRequest, file io.Reader) (A
 		return Admission{}, err
 	}
 	defer release()
-	im := &importing{l: l, r: r, number: number, in: newIntake(r.Product, l.keys), rec: importRecord{First: 1, By: r.Actor.Name}}
+	im := &importing{l: l, r: r, number: number, in: newIntake(r.Product, l.keys, r.Actor), rec: importRecord{First: 1, By: r.Actor.Name}}
 	a, err := im.run(ctx, file)
 	if im.in.rows != nil {
 		err = errors.Join(err, im.in.rows.discard(ctx))
@@ -306,33 +306,33 @@ func (im *importing) decide(ctx context.Context) (Admission, error) {
 		return Admission{}, err
 	}
 	for {
-		v, err := im.judge(ctx)
-		if err != nil {
+		if err := im.judge(ctx); err != nil {
 			return Admission{}, err
 		}
-		if v.total > 0 {
-			return im.reject(ctx, v)
+		if im.in.objections.total > 0 {
+			return im.reject(ctx)
 		}
-		im.rec.Elsewhere = v.elsewhere
 		if im.r.DryRun {
 			return im.admission(), im.l.commit(ctx, func(t *txn) error { return t.answer(im.asked, im.rec.Rows, 0) })
 		}
-		err = im.admit(ctx)
-		if err == nil {
+		if err := im.admit(ctx); err == nil {
 			return im.admission(), nil
-		}
-		if !errors.Is(err, ErrReused) {
+		} else if !errors.Is(err, ErrReused) {
 			return Admission{}, err
 		}
 	}
 }
 
-func (im *importing) judge(ctx context.Context) (verdict, error) {
+func (im *importing) judge(ctx context.Context) (err error) {
 	burned := ""
 	if im.r.Replace {
 		burned = im.r.Batch
 	}
-	return im.l.judge(ctx, im.in, im.r.History, burned)
+	if err := im.l.judge(ctx, im.in, im.r.History, burned); err != nil {
+		return err
+	}
+	im.rec.Elsewhere, err = im.l.elsewhere(ctx, im.in)
+	return err
 }
 
 // capacity keeps product scopes of small spaces from filling up (C-CAP).
@@ -344,25 +344,26 @@ func (im *importing) capacity() error {
 }
 
 // reject records that the file was refused and says why. No claim is left.
-func (im *importing) reject(ctx context.Context, v verdict) (Admission, error) {
-	list, err := im.l.violations(im.in, v, im.r.Actor)
+func (im *importing) reject(ctx context.Context) (Admission, error) {
+	total := im.in.objections.total
+	list, err := im.l.violations(im.in)
 	if err != nil {
 		return Admission{}, err
 	}
 	if err := im.l.commit(ctx, func(t *txn) error {
 		if !im.r.DryRun && !im.r.Replace {
 			b := im.batch(t, Rejected)
-			b.Reason = fmt.Sprintf("%d violations in %d rows", v.total, im.rec.Rows)
+			b.Reason = fmt.Sprintf("%d violations in %d rows", total, im.rec.Rows)
 			putBatch(t, b)
 			t.name(b)
 		}
-		return t.answer(im.asked, im.rec.Rows, v.total)
+		return t.answer(im.asked, im.rec.Rows, total)
 	}); err != nil {
 		return Admission{}, err
 	}
 	a := im.admission()
-	a.State, a.Elsewhere, a.Total, a.Violations = Rejected, v.elsewhere, v.total, list
-	return a, fmt.Errorf("%w: %d violations in %d rows", ErrRejected, v.total, im.rec.Rows)
+	a.State, a.Total, a.Violations = Rejected, total, list
+	return a, fmt.Errorf("%w: %d violations in %d rows", ErrRejected, total, im.rec.Rows)
 }
 
 // batch is the record of a new batch.

@@ -186,7 +186,7 @@ func TestASweepKilledAnywhereIsDoneAgain(t *testing.T) {
 
 // halfAnImport leaves what an import has written before its last commit.
 func halfAnImport(t *testing.T, l *Ledger, file string) error {
-	im := &importing{l: l, r: batchOf(camera(), "B1"), number: 1, in: newIntake(camera(), l.keys), rec: importRecord{First: 1}}
+	im := &importing{l: l, r: batchOf(camera(), "B1"), number: 1, in: newIntake(camera(), l.keys, Actor{}), rec: importRecord{First: 1}}
 	var err error
 	if im.in.rows, err = l.createRows(t.Context(), 1, 1); err != nil {
 		return err

@@ -49,6 +49,8 @@ type intake struct {
 	serials serialList
 	content hash.Hash // over everything that the file says
 
+	objections objections
+
 	mu sync.Mutex // guards below while read runs
 	findings
 }
@@ -59,45 +61,17 @@ type findings struct {
 	older  []entry // under the others
 	wide   []entry // ledger-wide indexes of product-scope values, under the last version
 	wider  []entry // and under the others
-	hits   []hit
-	texts  []string // that hits refer to, from 1, each once
 }
 
 // add moves what g holds into f.
 func (f *findings) add(g *findings) {
-	for _, h := range g.hits {
-		h.text = f.textNumber(g.text(h))
-		f.hits = append(f.hits, h)
-	}
 	f.claims, f.older = append(f.claims, g.claims...), append(f.older, g.older...)
 	f.wide, f.wider = append(f.wide, g.wide...), append(f.wider, g.wider...)
-	g.hits, g.claims, g.older, g.wide, g.wider = g.hits[:0], g.claims[:0], g.older[:0], g.wide[:0], g.wider[:0]
+	g.claims, g.older, g.wide, g.wider = g.claims[:0], g.older[:0], g.wide[:0], g.wider[:0]
 }
 
-// maxTexts keeps the list of texts short: a million bad rows have few different
-// ones.
-const maxTexts = 200
-
-func (f *findings) textNumber(text string) uint16 {
-	switch i := slices.Index(f.texts, text); {
-	case text == "" || i < 0 && len(f.texts) == maxTexts:
-		return 0
-	case i >= 0:
-		return uint16(i + 1)
-	}
-	f.texts = append(f.texts, text)
-	return uint16(len(f.texts))
-}
-
-func (f *findings) text(h hit) string {
-	if h.text == 0 {
-		return ""
-	}
-	return f.texts[h.text-1]
-}
-
-func newIntake(p Product, keys Keys) *intake {
-	in := &intake{product: p, keys: keys, versions: keys.Versions(), content: sha256.New()}
+func newIntake(p Product, keys Keys, by Actor) *intake {
+	in := &intake{product: p, keys: keys, versions: keys.Versions(), content: sha256.New(), objections: objections{product: p, by: by}}
 	for i, s := range p.Credentials {
 		if s.Origin == Imported {
 			in.places = append(in.places, uint8(i))
@@ -324,7 +298,7 @@ func (w *worker) check(k *chunk) {
 	for r := range k.rows {
 		row := k.first + r
 		if err := checkSerial(k.cell(r, 0)); err != nil {
-			w.hit(row, noPlace, badSerial, err.Error())
+			w.in.objections.add(hit{row: uint32(row), place: noPlace, kind: badSerial, text: err.Error()})
 		}
 		first := len(w.values)
 		for i, place := range w.in.places {
@@ -335,14 +309,14 @@ func (w *worker) check(k *chunk) {
 				err = spec.Check(cell)
 			}
 			if err != nil {
-				w.hit(row, int(place), badFormat, err.Error())
+				w.in.objections.add(hit{row: uint32(row), place: int16(place), kind: badFormat, text: err.Error()})
 				continue
 			}
 			canon = end
 			v := canonical{row, int(place), canon[start:]}
 			for _, other := range w.values[first:] {
 				if bytes.Equal(other.bytes, v.bytes) {
-					w.hits = append(w.hits, hit{row: uint32(row), place: int16(place), kind: sameRow, first: uint32(row), other: uint8(other.place)})
+					w.in.objections.add(hit{row: uint32(row), place: int16(place), kind: sameRow, first: uint32(row), other: uint8(other.place)})
 					break
 				}
 			}
@@ -362,10 +336,6 @@ func checkSerial(b []byte) error {
 		}
 	}
 	return nil
-}
-
-func (w *worker) hit(row, place int, kind hitKind, text string) {
-	w.hits = append(w.hits, hit{row: uint32(row), place: int16(place), kind: kind, text: w.textNumber(text)})
 }
 
 // index computes the indexes of all values under one key version.
