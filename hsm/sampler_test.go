@@ -107,7 +107,7 @@ func limit(freedom int) float64 {
 }
 
 // characters is how many are drawn for a statistic. By then a modulo shows.
-const characters = 1_500_000
+const characters = 600_000
 
 // chance is the probability of character i within a value: what is drawn again
 // moves it a little from one in size.
@@ -186,7 +186,7 @@ func TestDrawingAgainKeepsValuesUniform(t *testing.T) {
 	g := hsm.Generator{Kind: hsm.LoginPassword, Alphabet: hsm.Base32V, Length: 2}
 	r := newStream(3)
 	counts := map[string]int{}
-	const n = 200_000
+	const n = 100_000
 	for range n {
 		v, err := g.DrawUnchecked(t.Context(), r)
 		if err != nil {
