@@ -280,11 +280,11 @@ func (l *Ledger) applyRows(ctx context.Context, batch uint32, rec importRecord) 
 
 func applyRow(t *txn, product, serial string, first, row int) error {
 	d, err := getDevice(t, product, serial)
-	if err != nil || d == nil || d.State != Burned || d.Row >= first {
+	if err != nil || d == nil || !d.wantsRow() || d.Row >= first {
 		return err // done already
 	}
 	was := d.standing()
-	d.State, d.Row = Waiting, row
+	d.giveRow(row)
 	return putDevice(t, was, d)
 }
 

@@ -231,6 +231,25 @@ func (d *Device) rowFree(hardwareID string) bool {
 	return d.Row > 0 && d.State != Burned
 }
 
+// wantsRow reports whether only a new imported row lets the device go on: its own
+// is burned, or was used up before a rework that supersedes it.
+func (d *Device) wantsRow() bool {
+	if d.Row == 0 || d.State == Burned {
+		return d.Row > 0
+	}
+	rework := d.Rework != nil && d.Rework.Kind != Relabel
+	return rework && (d.State == Sealed || d.State == Doubtful) && len(d.ofRow()) > 0
+}
+
+// giveRow gives the device a new row. One in rework keeps its state until the
+// row is assigned.
+func (d *Device) giveRow(row int) {
+	d.Row = row
+	if d.State == Burned {
+		d.State = Waiting
+	}
+}
+
 // ofRow returns the attempts at the device's present row.
 func (d *Device) ofRow() []*Attempt {
 	var at []*Attempt

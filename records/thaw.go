@@ -54,10 +54,20 @@ func (l *Ledger) freezeCounters(ctx context.Context) error {
 	})
 }
 
-// freeze burns an open attempt and holds back a row that waits.
+// freeze burns an open attempt and holds back a row that waits. An order of
+// rework may have been carried out, so it is to be given again, with a new row
+// where it needs one.
 func freeze(t *txn, d *Device) error {
 	was := d.standing()
 	switch d.State {
+	case Sealed, Doubtful:
+		if d.Rework == nil {
+			return nil
+		}
+		d.Rework = nil
+		if at := d.holds(); at != nil && at.Batch == d.Batch {
+			d.Row = at.Row
+		}
 	case Waiting, Kept:
 		d.State = Frozen
 	case Assigned:
