@@ -337,3 +337,36 @@ func TestAnAuthorityThatIsAwayLeavesNothingBehindForEver(t *testing.T) {
 		t.Errorf("%d row keys and files %v are left, want those of B1", keys, files)
 	}
 }
+
+// TestACommitOfUnknownOutcomeNeverCostsTheRows fails each commit of an import in
+// both ways, in a process that lives on and could tidy up too much.
+func TestACommitOfUnknownOutcomeNeverCostsTheRows(t *testing.T) {
+	found := 0
+	for _, kept := range []bool{false, true} {
+		for n := 1; n <= 7; n++ {
+			dir, rows := create(t), newTestRows()
+			l := openWith(t, dir, newTestKeys("a"), rows, small())
+			commits := &killer{left: n, kept: kept}
+			commit := l.commitTxn
+			l.commitTxn = func(txn *badger.Txn) error { return commits.step("commit", func() error { return commit(txn) }) }
+			_, err := l.Import(t.Context(), batchOf(camera(), "B1"), strings.NewReader(threeRows))
+			if commits.last != "" && !errors.Is(err, ErrBroken) {
+				t.Errorf("commit %d, kept %v: import says %v, want ErrBroken", n, kept, err)
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			l = openWith(t, dir, newTestKeys("a"), rows, small())
+			if b, err := l.Batch(t.Context(), "B1"); err == nil && b.State == Admitted {
+				holds(t, l, b.Number, 1, map[string]string{"admin": "AAAAAA", "service": "BBBBBB"})
+				untouched(t, l, 6, 3)
+				found++
+			} else {
+				untouched(t, l, 0, 0)
+			}
+		}
+	}
+	if found != 5 {
+		t.Errorf("%d imports were admitted, want 5: the one whose last commit was kept, and two of each kind in which none failed", found)
+	}
+}

@@ -305,8 +305,8 @@ func (w *worker) check(k *chunk) {
 			spec, cell := &w.in.product.Credentials[place], k.cell(r, i+1)
 			start := len(canon)
 			end, err := appendCanonical(canon, spec.Kind.class(), cell)
-			if err == nil && spec.Check != nil {
-				err = spec.Check(cell)
+			if err == nil {
+				err = spec.check(cell)
 			}
 			if err != nil {
 				w.in.objections.add(hit{row: uint32(row), place: int16(place), kind: badFormat, text: err.Error()})
@@ -323,6 +323,18 @@ func (w *worker) check(k *chunk) {
 			w.values = append(w.values, v)
 		}
 	}
+}
+
+// check holds a value to the profile. A text that shows the value is replaced.
+func (s Spec) check(value []byte) error {
+	if s.Check == nil {
+		return nil
+	}
+	err := s.Check(value)
+	if err != nil && bytes.Contains([]byte(err.Error()), value) {
+		return errors.New("value is not what the profile asks for")
+	}
+	return err
 }
 
 // checkSerial is ParseSerial for bytes that may, by mistake, be a credential.

@@ -2,7 +2,11 @@ package records
 
 import (
 	"bytes"
+	"crypto/md5"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -99,5 +103,75 @@ func TestBoxesHideTheLengthsOfValues(t *testing.T) {
 	}
 	if sizes[0] != sizes[1] || sizes[0] != rowPad+16 {
 		t.Errorf("boxes have %d bytes, want %d each", sizes, rowPad+16)
+	}
+}
+
+func TestEveryRowHasItsOwnNonceAndItsOwnPlace(t *testing.T) {
+	l := importer(t)
+	seen := map[string]string{}
+	for _, batch := range []uint32{1, 2} {
+		w, err := l.createRows(t.Context(), batch, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for row := range 300 {
+			for _, serial := range []string{"S1", "S2"} {
+				nonce, about := w.box.terms(row, []byte(serial))
+				if where := fmt.Sprint(batch, row); seen[string(nonce)+fmt.Sprint(batch)] != "" && seen[string(nonce)+fmt.Sprint(batch)] != where {
+					t.Fatalf("row %d has the nonce of another", row)
+				} else {
+					seen[string(nonce)+fmt.Sprint(batch)] = where
+				}
+				if at := fmt.Sprint(batch, row, serial); seen[string(about)] != "" {
+					t.Fatalf("%s has the associated data of %s", at, seen[string(about)])
+				} else {
+					seen[string(about)] = at
+				}
+			}
+		}
+		if err := w.discard(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestNoFileHoldsAValueOrItsDigest looks for what was imported and rejected in
+// everything that the ledger leaves on disk.
+func TestNoFileHoldsAValueOrItsDigest(t *testing.T) {
+	dir := create(t)
+	l := openWith(t, dir, newTestKeys("a"), newTestRows(), small())
+	p := camera()
+	p.Credentials[1].Check, p.Credentials[2].Check = nil, nil
+	values := []string{"CANARY-ONE-4711", "CANARY-TWO-4712", "CANARY-THREE-4713", "CANARY-FOUR-4714"}
+	admit(t, l, batchOf(p, "B1"), "serial,admin,service\nSN1,"+values[0]+","+values[1]+"\n")
+	a := reject(t, l, batchOf(p, "B2"), "serial,admin,service\nSN2,"+values[0]+","+values[2]+"\n"+values[3]+"!,x,y\n")
+	_, err := l.Import(t.Context(), batchOf(p, "B3"), strings.NewReader("serial,admin,service\nSN2,"+values[2]+"\n"))
+	disk := bytes.NewBufferString(fmt.Sprintf("%+v %v", a, err))
+	if err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || e.Name() == "ballast" {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		disk.Write(b)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range values {
+		canon, err := appendCanonical(nil, Text, []byte(v))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, form := range [][]byte{[]byte(v), canon} {
+			sha, md := sha256.Sum256(form), md5.Sum(form)
+			for _, trace := range [][]byte{form, sha[:16], md[:], []byte(hex.EncodeToString(sha[:8])), []byte(hex.EncodeToString(md[:8]))} {
+				if bytes.Contains(disk.Bytes(), trace) {
+					t.Errorf("%s was found as %q", v, trace)
+				}
+			}
+		}
+	}
+	if !bytes.Contains(disk.Bytes(), []byte("SN1")) {
+		t.Error("the serial wasn't found either: the search finds nothing")
 	}
 }
