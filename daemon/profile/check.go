@@ -260,11 +260,15 @@ func (c check) driver() {
 }
 
 // script reports a mistake of the script. What is in the preset can be put right
-// in the profile alone, so that is the place.
+// in the profile alone, so that is the place. A var of the preset that nothing uses
+// any more is no mistake: the profile has a phase of its own in its place.
 func (c check) script(key, text string) {
 	at := c.doc.At(key)
 	if at.File == c.doc.name {
 		c.doc.Mistake(key, "%s", text)
+		return
+	}
+	if strings.HasPrefix(key, "driver.vars.") {
 		return
 	}
 	c.doc.add(Mistake{Pos: c.doc.At("driver.preset"), Key: key, Text: fmt.Sprintf("%s (%s)", text, at)})

@@ -22,7 +22,8 @@ func (m *Mistake) Error() string { return fmt.Sprintf("%s: %s", m.Key, m.Text) }
 
 // Check reports every mistake in the script as a joined error of [*Mistake]s.
 // With the names of the product's credentials it also reports placeholders that
-// nothing fills.
+// nothing fills. A var that nothing uses is a mistake here, since it may be
+// misspelt, and not for [New].
 func (s Script) Check(credentials ...string) error {
 	c := compiler{script: s}
 	if len(credentials) > 0 {
@@ -31,6 +32,7 @@ func (s Script) Check(credentials ...string) error {
 		}
 	}
 	c.compile()
+	c.unused()
 	return c.err()
 }
 

@@ -143,7 +143,6 @@ func (c *compiler) compile() *program {
 	for _, phase := range phases {
 		c.phase(p, phase)
 	}
-	c.unused()
 	return p
 }
 

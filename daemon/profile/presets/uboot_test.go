@@ -87,3 +87,36 @@ hardware_id_match = '=(\S+)$'
 	_, err = r.do(station.Restart)
 	wants(t, err, "restart step 3")
 }
+
+// TestEveryValueSurvivesARealHush is for U-Boot what the fuzzing of quotes is for
+// the shells that run on this machine.
+func TestEveryValueSurvivesARealHush(t *testing.T) {
+	t.Parallel()
+	_, r := board(t, uboot.QEMUArm64, `
+[driver]
+preset = "uboot"
+[driver.vars]
+hardware_id = ""
+[[driver.inject]]
+run = "setenv x [{admin}]"
+[[driver.inject]]
+run = "printenv x"
+match = '^x=(.*)$'
+equal = "[{admin}]"
+`)
+	r.must(station.Identify)
+	var printable strings.Builder
+	for c := byte(' '); c <= '~'; c++ {
+		printable.WriteByte(c)
+	}
+	for _, v := range []string{
+		"", " ", "  a  b ", "'", "''", `\`, `\\`, `a\`, `\'`, `'\''`, `"`, `"$a"`, "$a", "${a}", "$(version)", "`version`", "$?",
+		"a;version", "a&&version", "a||version", "|", "&", "#x", "a#x", "*", "?", "[a]", "!", "~", "<>", "\\n", "%s",
+		"$6$salt$hash/.", strings.Repeat(`'\`, 40), printable.String(),
+	} {
+		r.give("admin", v)
+		if _, err := r.do(station.Inject); err != nil {
+			t.Errorf("%q: %v", v, err)
+		}
+	}
+}
