@@ -76,7 +76,10 @@ func (l *Ledger) Recognise(ctx context.Context, p Product, serial, credential st
 			}
 		}
 	}
-	return hits > 0, l.recordCheck(ctx, by, 1, hits)
+	if err := l.recordCheck(ctx, by, 1, hits); err != nil {
+		return false, err // who asked too often learns nothing
+	}
+	return hits > 0, nil
 }
 
 func (p Product) spec(credential string) (Spec, error) {

@@ -159,6 +159,21 @@ func TestAScannedValueIsRecognised(t *testing.T) {
 	}
 }
 
+func TestWhoAsksTooOftenLearnsNothing(t *testing.T) {
+	l := admitted(t)
+	l.opts.ChecksPerHour = 1 // nobody else is using l now
+	a := begin(t, l, "SN1", "H1")
+	defer a.close()
+	mark(t, l, a, Injecting)
+	settle(t, l, a, true)
+	for _, want := range []error{nil, ErrLimited} {
+		got, err := l.Recognise(t.Context(), camera(), "SN1", "admin", a.Values["admin"], Actor{Name: "eve", UID: 7})
+		if !errors.Is(err, want) || got != (want == nil) {
+			t.Errorf("recognised: %v, %v, want %v", got, err, want)
+		}
+	}
+}
+
 func TestImportedValuesAreRecalledUntilTheBatchIsClosed(t *testing.T) {
 	l := admitted(t)
 	if _, err := l.Recall(t.Context(), camera(), "SN1"); !errors.Is(err, ErrNotFound) {

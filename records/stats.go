@@ -17,8 +17,8 @@ type Stats struct {
 	Claims   int64               `json:"claims"`
 	Batches  map[BatchState]int  `json:"batches"`
 	Devices  map[DeviceState]int `json:"devices"`
-	Checks   int                 `json:"checks"`
-	Rejected int                 `json:"rejections"`
+	Checks   int                 `json:"checks"`     // questions about values, imports included
+	Rejected int                 `json:"rejections"` // imports that were refused for what they hold
 	Bytes    int64               `json:"bytes"` // of disk, the reserve included
 	Free     int64               `json:"free_bytes"`
 	Key      string              `json:"index_key"`
@@ -37,6 +37,9 @@ func (l *Ledger) Stats(ctx context.Context) (Stats, error) {
 			return err
 		}
 		s.Groups, s.Claims = last.seq, int64(last.claims.n)
+		if err := r.scan([]byte{keyCheck}, s.addCheck); err != nil {
+			return err
+		}
 		return r.scan([]byte{keyBatch}, func(_, val []byte) error {
 			b, err := decode[batchRecord](val)
 			if err != nil {
@@ -59,6 +62,18 @@ func (l *Ledger) Stats(ctx context.Context) (Stats, error) {
 	}
 	s.Bytes, err = diskUsed(l.dir)
 	return s, err
+}
+
+func (s *Stats) addCheck(_, val []byte) error {
+	c, err := decode[checkRecord](val)
+	if err != nil {
+		return err
+	}
+	s.Checks++
+	if c.Hits > 0 && c.What != "check" && c.What != "value" {
+		s.Rejected++
+	}
+	return nil
 }
 
 // diskUsed is what the ledger's folder really takes.

@@ -1,6 +1,10 @@
 package records
 
-import "testing"
+import (
+	"errors"
+	"strings"
+	"testing"
+)
 
 func TestStatsCount(t *testing.T) {
 	l := open(t, create(t))
@@ -21,5 +25,22 @@ func TestStatsCount(t *testing.T) {
 	}
 	if s.Bytes < 4*memTable || s.Free <= 0 {
 		t.Errorf("%d bytes are taken and %d free, want at least two logs and something", s.Bytes, s.Free)
+	}
+}
+
+func TestStatsCountQuestions(t *testing.T) {
+	l := admitted(t)
+	reject(t, l, batchOf(camera(), "B2"), threeRows)
+	check := batchOf(camera(), "B3")
+	check.DryRun = true
+	if _, err := l.Import(t.Context(), check, strings.NewReader(threeRows)); !errors.Is(err, ErrRejected) {
+		t.Fatalf("check: %v, want ErrRejected", err)
+	}
+	s, err := l.Stats(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Checks != 3 || s.Rejected != 1 || s.Batches[Opened] != 1 || s.Batches[Rejected] != 1 || s.Devices[Waiting] != 3 {
+		t.Errorf("stats are %+v, want 3 questions, 1 rejection, an open and a rejected batch, 3 waiting devices", s)
 	}
 }
