@@ -2,6 +2,7 @@ package station_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -9,7 +10,7 @@ import (
 	"mintmark/station"
 )
 
-var errCut = errors.New("power is gone")
+var errCut = fmt.Errorf("power is gone: %w", records.ErrBroken)
 
 // cut breaks the power at a ledger call: nothing reaches the ledger afterwards,
 // and of the call itself only if it is kept.

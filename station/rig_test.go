@@ -325,7 +325,7 @@ func (r *rig) want(got station.Snapshot, state station.State, errPrefix string, 
 	if got.State != state || !hasPrefix(got.Error, errPrefix) {
 		r.t.Errorf("slot shows %s %q, want %s %q", got.State, got.Error, state, errPrefix)
 	}
-	if (got.State == station.Fail) != (got.Remedy != "") {
+	if (got.State == station.Pass) != (got.Remedy == "") {
 		r.t.Errorf("slot shows %s with remedy %q", got.State, got.Remedy)
 	}
 	if d := r.record(serial); d.State != after {

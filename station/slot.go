@@ -140,22 +140,38 @@ func (s *Slot) release(ctx context.Context, l *link) {
 // false when ctx is done. A slot that can't be watched says so and tries again:
 // one bad socket doesn't end the line.
 func (s *Slot) awaitDevice(ctx context.Context, want bool) bool {
+	failed := ""
 	for {
-		err := s.cfg.Present(ctx, want)
+		err := s.present(ctx, want, failed)
 		if ctx.Err() != nil {
 			return false
 		}
 		if err == nil {
 			return true
 		}
-		s.log.DebugContext(ctx, "slot not watched", "err", err)
-		s.update(func(n *Snapshot) {
-			n.State, n.Error, n.Remedy = Fail, "watch slot: "+err.Error(), "call a technician: the slot can't be watched"
-		})
-		if pause(ctx, time.Second) != nil {
-			return false
+		failed = "watch slot: " + printable(err.Error(), maxText)
+		if want {
+			s.update(func(n *Snapshot) {
+				n.State, n.Error, n.Remedy = Fail, failed, "call a technician: the slot can't be watched"
+			})
 		}
+		pause(ctx, time.Second)
 	}
+}
+
+// present calls Present. One that failed before and doesn't fail at once is fine
+// again, so that its error is no longer shown.
+func (s *Slot) present(ctx context.Context, want bool, failed string) error {
+	if failed != "" {
+		defer time.AfterFunc(time.Second, func() {
+			s.update(func(n *Snapshot) {
+				if n.Error == failed {
+					*n = n.emptied()
+				}
+			})
+		}).Stop()
+	}
+	return s.cfg.Present(ctx, want)
 }
 
 // handle carries one device along the path, shows and logs its fate. It is the
@@ -167,9 +183,12 @@ func (s *Slot) handle(ctx context.Context, l *link) error {
 	took := time.Since(start)
 	s.update(func(n *Snapshot) {
 		n.Takt, n.Result, n.Error, n.Remedy = took, j.result, j.text, remedyOf(err)
-		if err == nil {
+		switch {
+		case err == nil:
 			n.State, n.Good = Pass, n.Good+1
-		} else {
+		case errors.Is(err, ErrStop):
+			n.State, n.Bad = Stopped, n.Bad+1
+		default:
 			n.State, n.Bad = Fail, n.Bad+1
 		}
 	})

@@ -13,32 +13,18 @@ import (
 	"mintmark/station/label"
 )
 
-// ledger makes one call of the ledger. A refusal is the device's fate and the line
-// goes on; anything else means that we don't know what is on disk.
+// ledger makes one call of the ledger. A broken one stops the line: we don't know
+// what is on disk. Anything else, a refusal, an authority that is away or a row
+// that is damaged, is the fate of this device, and nothing was changed.
 func (s *Slot) ledger(call string, f func() error) error {
 	if s.around != nil {
 		f = s.around(call, f)
 	}
 	err := f()
-	if err == nil || isRefusal(err) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", ErrStop, err)
-}
-
-func isRefusal(err error) bool {
 	if errors.Is(err, records.ErrBroken) {
-		return false
+		return fmt.Errorf("%w: %w", ErrStop, err)
 	}
-	for _, refusal := range []error{
-		records.ErrRefused, records.ErrReused, records.ErrDiskFull, records.ErrClock, records.ErrNotFound,
-		records.ErrLimited, context.DeadlineExceeded,
-	} {
-		if errors.Is(err, refusal) {
-			return true
-		}
-	}
-	return false
+	return err
 }
 
 // remedyOf says what the operator can do about err. It is the one function that
@@ -69,7 +55,7 @@ func remedyOf(err error) string {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return "check cable and power, then put the device in again"
 	}
-	return "put the device in again; if it fails again, set it aside"
+	return "put the device in again; if it fails again, set it aside and call a technician"
 }
 
 // maxText bounds what a device can make us show and record.
