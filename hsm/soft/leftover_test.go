@@ -2,6 +2,8 @@ package soft_test
 
 import (
 	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"os"
@@ -83,7 +85,11 @@ func TestAClosedAuthorityLeavesNothing(t *testing.T) {
 	net.AddPlain("row key", used[messageLen:messageLen+32])
 	net.AddPlain("index key", readFile(t, dir, "index.key")[28:60])
 	net.AddPlain("wrapping key", readFile(t, dir, "wrap.key")[28:60])
-	net.AddPlain("secret of the object", readFile(t, dir, "objects/"+objectName(t, dir)))
+	object := readFile(t, dir, "objects/"+objectName(t, dir))
+	net.AddPlain("secret of the object", object)
+	wrapping, err := hkdf.Expand(sha256.New, readFile(t, dir, "wrap.key")[28:60], "mintmark/row-key"+string(object)+"batch", 32)
+	must(t, err)
+	net.AddPlain("key of the object", wrapping)
 	found, err := net.Process(c.Process.Pid)
 	must(t, err)
 	for _, f := range found {

@@ -35,6 +35,7 @@ func (a *Authority) NewRowKey(ctx context.Context, object string) (key *secret.V
 	if err != nil {
 		return nil, nil, fmt.Errorf("make row key: %w", err)
 	}
+	defer box.close()
 	key, nonce := random(keyLen), random(nonceLen)
 	defer nonce.Close()
 	wrapped = append(make([]byte, 0, wrappedLen), wrapFormat)
@@ -60,6 +61,7 @@ func (a *Authority) RowKey(ctx context.Context, object string, wrapped []byte) (
 	if err != nil {
 		return nil, fmt.Errorf("open row key: %w", err)
 	}
+	defer box.close()
 	key := secret.New(keyLen)
 	nonce, sealed := wrapped[1:1+nonceLen], wrapped[1+nonceLen:]
 	if _, err := box.Open(key.Bytes()[:0], nonce, sealed, []byte(object)); err != nil {
@@ -69,22 +71,30 @@ func (a *Authority) RowKey(ctx context.Context, object string, wrapped []byte) (
 	return key, nil
 }
 
-// box returns the cipher of an object. Its key is HKDF-Expand (SHA-256, one
-// block) of the wrapping key with "mintmark/row-key", the object's secret and its
-// name as info.
-func (a *Authority) box(object string, salt *secret.Value) (box cipher.AEAD, err error) {
+// A box is the cipher of an object.
+type box struct {
+	block cipher.Block
+	cipher.AEAD
+}
+
+// box returns the cipher of an object, which the caller closes. Its key is
+// HKDF-Expand (SHA-256, one block) of the wrapping key with "mintmark/row-key",
+// the object's secret and its name as info.
+func (a *Authority) box(object string, salt *secret.Value) (b box, err error) {
 	key := secret.New(keyLen)
 	defer key.Close()
 	m := a.wrap.MAC()
 	defer m.Close()
 	m.Sum((*[keyLen]byte)(key.Bytes()), []byte("mintmark/row-key"), salt.Bytes(), []byte(object), []byte{1})
-	secret.Do(func() {
-		block, aesErr := aes.NewCipher(key.Bytes())
-		if aesErr != nil {
-			err = aesErr
-			return
-		}
-		box, err = cipher.NewGCM(block)
-	})
-	return box, err
+	if b.block, err = aes.NewCipher(key.Bytes()); err != nil {
+		return box{}, err
+	}
+	b.AEAD, err = cipher.NewGCM(b.block)
+	return b, err
+}
+
+// close wipes the key, which both ciphers hold.
+func (b box) close() {
+	secret.Erase(b.block)
+	secret.Erase(b.AEAD)
 }
