@@ -29,6 +29,17 @@ func TestAProductScopeIsReportedElsewhereAndRefusedAtHome(t *testing.T) {
 	untouched(t, l, 8, 8)
 }
 
+func TestEqualValuesInARowAreRefusedAcrossScopesAndClasses(t *testing.T) {
+	p := lock("door")
+	p.Credentials = append(p.Credentials,
+		Spec{Name: "pin", Kind: PIN, Origin: Imported, Bits: 70},
+		Spec{Name: "admin", Kind: LoginPassword, Origin: Imported, Bits: 70})
+	l := importer(t)
+	expect(t, reject(t, l, batchOf(p, "D1"), "serial,code,pin,admin\nL1,1111,11-11,AAAA\nL2,2222,3333,4444\nL3,5555,6666,55 55\n"), 2,
+		"1 L1 pin C-UNIQ: row 1 of the same file code", "3 L3 admin C-UNIQ: row 3 of the same file code")
+	untouched(t, l, 0, 0)
+}
+
 // TestAnswersAboutSmallSpacesAreSparing asks as anyone and as quality.
 func TestAnswersAboutSmallSpacesAreSparing(t *testing.T) {
 	l := importer(t)

@@ -287,6 +287,46 @@ func TestImportsAndClaimsThatRaceNeverShareAValue(t *testing.T) {
 	untouched(t, l, int64(4*admitted+claimed), 2*admitted+claimed)
 }
 
+func TestTwoImportsOfOneNameDontMix(t *testing.T) {
+	l := importer(t)
+	raced(l, func() {
+		_, err := l.Import(t.Context(), batchOf(camera(), "B1"), strings.NewReader(threeRows))
+		refused(t, err, "batch B1 is being made or imported right now")
+		_, err = l.OpenBatch(t.Context(), OpenRequest{Product: generated(), Batch: "B1", Quota: 1})
+		refused(t, err, "batch B1 is being made or imported right now")
+		if _, err = l.OpenBatch(t.Context(), OpenRequest{Product: generated(), Batch: "G1", Quota: 1}); err != nil {
+			t.Error(err)
+		}
+	})
+	admit(t, l, batchOf(camera(), "B1"), threeRows)
+	if list, err := l.Batches(t.Context()); err != nil || len(list) != 2 {
+		t.Errorf("batches are %+v, %v, want two with numbers of their own", list, err)
+	}
+	untouched(t, l, 6, 3)
+}
+
+func TestAnImportThatIsNotAdmittedDoesntCount(t *testing.T) {
+	l := importer(t)
+	if err := halfAnImport(t, l, threeRows); err != nil {
+		t.Fatal(err)
+	}
+	clean(t, l) // Verify knows that it is under way
+	if _, err := l.openRow(t.Context(), 1, 1); !errors.Is(err, ErrNotFound) {
+		t.Errorf("its row is %v, want ErrNotFound", err)
+	}
+	if _, err := l.Interlock(t.Context(), sight(camera(), "SN1", "H1")); !errors.Is(err, ErrRefused) {
+		t.Errorf("its device is %v, want a refusal", err)
+	}
+	_, err := l.OpenBatch(t.Context(), OpenRequest{Product: camera(), Batch: "B1"})
+	refused(t, err, "batch B1 is checking")
+	_, err = l.CloseBatch(t.Context(), "B1", Actor{})
+	refused(t, err, "batch B1 is checking")
+	addBatch(t, l, batchRecord{Number: 5, Name: "G1", Product: "cam", Profile: [32]byte{1}, State: Opened, Kind: GeneratedBatch, Quota: 9})
+	if _, err := tryAssign(t, l, sight(generated(), "X1", "H1"), "aaaaaa"); !errors.Is(err, ErrReused) {
+		t.Errorf("a claim of its value is %v, want ErrReused", err)
+	}
+}
+
 func TestAnImportThatIsCancelledLeavesNothing(t *testing.T) {
 	l := importer(t)
 	ctx, cancel := context.WithCancelCause(t.Context())

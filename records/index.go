@@ -130,7 +130,7 @@ type summer struct {
 
 // reset makes room for messages of size bytes in all.
 func (s *summer) reset(size int) {
-	if s.mem.Len() < size {
+	if s.mem == nil || s.mem.Len() < size {
 		s.mem.Close()
 		s.mem = secret.New(size)
 	}

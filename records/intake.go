@@ -43,6 +43,7 @@ type intake struct {
 	places   []uint8 // imported credentials, as places in product.Credentials
 	versions []uint32
 	keys     Keys
+	limit    int        // of rows
 	rows     *rowWriter // nil: no rows are to wait
 
 	// Owned by read.
@@ -71,7 +72,7 @@ func (f *findings) add(g *findings) {
 }
 
 func newIntake(p Product, keys Keys, by Actor) *intake {
-	in := &intake{product: p, keys: keys, versions: keys.Versions(), content: sha256.New(), objections: objections{product: p, by: by}}
+	in := &intake{product: p, keys: keys, versions: keys.Versions(), limit: maxRows, content: sha256.New(), objections: objections{product: p, by: by}}
 	for i, s := range p.Credentials {
 		if s.Origin == Imported {
 			in.places = append(in.places, uint8(i))
@@ -140,8 +141,8 @@ func (in *intake) parse(ctx context.Context, t *table, free, full chan *chunk, p
 		} else if err != nil {
 			return err
 		}
-		if t.rows > maxRows {
-			return refuse("split the file", "file has more than %d rows", maxRows)
+		if t.rows > in.limit {
+			return refuse("split the file", "file has more than %d rows", in.limit)
 		}
 		in.note(k)
 		if progress != nil {
