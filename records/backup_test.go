@@ -185,3 +185,40 @@ func TestRestoreWantsAnEmptyFolder(t *testing.T) {
 		t.Errorf("restore over a ledger: %v, want a refusal", err)
 	}
 }
+
+// TestRowsThatWaitSurviveARestore takes an imported batch through backup,
+// restore and thaw to a sealed device.
+func TestRowsThatWaitSurviveARestore(t *testing.T) {
+	rows := newTestRows()
+	l := openWith(t, create(t), newTestKeys("a"), rows, small())
+	admit(t, l, batchOf(camera(), "B1"), threeRows)
+	if _, err := l.OpenBatch(t.Context(), OpenRequest{Product: camera(), Batch: "B1"}); err != nil {
+		t.Fatal(err)
+	}
+	try(t, l, "SN1", "H1", false, Injecting) // kept for H1
+	try(t, l, "SN3", "H3", true, Injecting, Locking)
+	order(t, l, "SN3", Reprovision)
+	b := backup(t, l)
+	for _, value := range []string{"AAAAAA", "DDDDDD", "eeeeee", "EEEEEE"} {
+		if bytes.Contains(b, []byte(value)) {
+			t.Errorf("the backup holds the value %s", value)
+		}
+	}
+
+	l = openWith(t, restoreFrom(t, b), newTestKeys("a"), rows, small())
+	cannot(t, l, "SN1", "H1", "its row is frozen, because the ledger was restored")
+	cannot(t, l, "SN2", "H2", "its row is frozen, because the ledger was restored")
+	if d := device(t, l, "SN3"); d.Rework != nil {
+		t.Errorf("order of rework is %+v, want it gone: it may have been carried out", d.Rework)
+	}
+	if _, _, err := l.Thaw(t.Context(), "camera", nil, Actor{Supervisor: true}); err != nil {
+		t.Fatal(err)
+	}
+	cannot(t, l, "SN1", "H7", "serial is bound to another hardware id")
+	for _, serial := range []string{"SN1", "SN2"} {
+		if got := try(t, l, serial, "H"+serial[2:], true, Injecting, Locking); got != Sealed {
+			t.Errorf("%s is %s, want sealed", serial, got)
+		}
+	}
+	clean(t, l)
+}

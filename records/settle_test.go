@@ -184,3 +184,49 @@ func TestADeviceHasOnlySoManyAttempts(t *testing.T) {
 	}
 	clean(t, l)
 }
+
+// TestWhatACrashLeftOfAnImportedDevice leaves an attempt at a row open at each
+// mark, with a hardware id and without.
+func TestWhatACrashLeftOfAnImportedDevice(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		hard  string
+		marks []Mark
+		want  DeviceState
+		do    Do // for the same hardware id afterwards
+	}{
+		{"after assign", "H1", nil, Kept, DoProvision},
+		{"after injecting", "H1", []Mark{Injecting}, Kept, DoProvision},
+		{"after labelling", "H1", []Mark{Injecting, Labelling}, Kept, DoProvision},
+		{"after locking", "H1", []Mark{Injecting, Labelling, Locking}, Doubtful, DoProve},
+		{"after assign, no hardware id", "", nil, Kept, DoProvision},
+		{"after injecting, no hardware id", "", []Mark{Injecting}, Burned, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir, rows := create(t), newTestRows()
+			l := openWith(t, dir, newTestKeys("a"), rows, small())
+			admit(t, l, batchOf(camera(), "B1"), threeRows)
+			if _, err := l.OpenBatch(t.Context(), OpenRequest{Product: camera(), Batch: "B1"}); err != nil {
+				t.Fatal(err)
+			}
+			a := begin(t, l, "SN1", tt.hard)
+			defer a.close()
+			mark(t, l, a, tt.marks...)
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			l = openWith(t, dir, newTestKeys("a"), rows, small())
+			if d := device(t, l, "SN1"); d.State != tt.want {
+				t.Errorf("device is %s, want %s", d.State, tt.want)
+			}
+			c, err := l.Interlock(t.Context(), sight(camera(), "SN1", tt.hard))
+			if c.Do != tt.do || (err == nil) != (tt.do != "") {
+				t.Errorf("interlock says %q, %v, want %q", c.Do, err, tt.do)
+			}
+			if _, err := l.Interlock(t.Context(), sight(camera(), "SN1", "H2")); !errors.Is(err, ErrRefused) {
+				t.Errorf("interlock of another hardware id: %v, want a refusal", err)
+			}
+			clean(t, l)
+		})
+	}
+}
