@@ -42,7 +42,7 @@ bench: ## medians and ratios of one run, written to docs/benchmarks.md
 	go run ./fixtures/bench -o docs/benchmarks.md
 
 torture: setup build ## the long ones: hundreds of kills, every byte flipped
-	go test -race -timeout 6h ./fixtures/... ./records/... ./daemon/... -torture
+	go test -timeout 6h -v ./records ./fixtures/torture ./daemon/crash -torture
 
 clean:
 	rm -rf bin demo .cache
