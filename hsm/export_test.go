@@ -26,3 +26,9 @@ var (
 	SHA512CryptWith = sha512CryptWith
 	YescryptWith    = yesCryptWith
 )
+
+// The cut-offs of Health.
+const (
+	MaxRepeats = maxRepeats
+	MaxShare   = maxShare
+)

@@ -25,6 +25,9 @@ func Create(dir string) error {
 }
 
 func create(dir string, now time.Time) error {
+	if _, err := startup(); err != nil {
+		return err
+	}
 	if err := makeFolder(dir); err != nil {
 		return err
 	}

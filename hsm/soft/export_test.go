@@ -4,6 +4,8 @@ import (
 	"context"
 	"io/fs"
 	"time"
+
+	"mintmark/hsm"
 )
 
 // CreateAt is Create at a time of the test's choice.
@@ -21,6 +23,9 @@ func (a *Authority) SumAll(ctx context.Context, version uint32, msgs [][]byte, o
 
 // Chunk is how many sums are computed between two looks at the context.
 const Chunk = chunk
+
+// Health is the test that all random bytes of a go through.
+func (a *Authority) Health() *hsm.Health { return a.health }
 
 // ObjectPath is the file of an object.
 func (a *Authority) ObjectPath(name string) string { return a.objectPath(name) }

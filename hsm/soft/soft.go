@@ -44,6 +44,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"mintmark/hsm"
 	"mintmark/hsm/digest"
 	"mintmark/hsm/secret"
 )
@@ -75,10 +76,15 @@ type Authority struct {
 	versions []uint32
 	index    map[uint32]*digest.Key
 	wrap     *digest.Key
+	health   *hsm.Health
 }
 
-// Open reads the keys in dir.
+// Open reads the keys in dir and tests the random source.
 func Open(dir string) (*Authority, error) {
+	health, err := startup()
+	if err != nil {
+		return nil, fmt.Errorf("open authority: %w", err)
+	}
 	index, err := readKeys(filepath.Join(dir, indexFile), indexPurpose)
 	if err != nil {
 		return nil, fmt.Errorf("open authority: %w", err)
@@ -92,10 +98,11 @@ func Open(dir string) (*Authority, error) {
 
 	first := index.entry(0).check
 	a := &Authority{
-		dir:   dir,
-		id:    "soft:" + hex.EncodeToString(first[:4]),
-		index: make(map[uint32]*digest.Key),
-		wrap:  digest.NewKey(wrap.entry(0).key),
+		dir:    dir,
+		id:     "soft:" + hex.EncodeToString(first[:4]),
+		index:  make(map[uint32]*digest.Key),
+		wrap:   digest.NewKey(wrap.entry(0).key),
+		health: health,
 	}
 	for i := range index.count() {
 		e := index.entry(i)
@@ -126,7 +133,8 @@ func (a *Authority) Versions() []uint32 { return slices.Clone(a.versions) }
 // maxRandom bounds one request for random bytes.
 const maxRandom = 1 << 20
 
-// Random gives n bytes of the operating system's generator.
+// Random gives n bytes of the operating system's generator. After a failed health
+// test (R-GEN-01) it gives none any more.
 func (a *Authority) Random(ctx context.Context, n int) (*secret.Value, error) {
 	if n < 1 || n > maxRandom {
 		return nil, fmt.Errorf("%d random bytes were asked for, want 1 to %d", n, maxRandom)
@@ -134,7 +142,20 @@ func (a *Authority) Random(ctx context.Context, n int) (*secret.Value, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return random(n), nil
+	v := random(n)
+	if err := a.health.Take(v.Bytes()); err != nil {
+		v.Close()
+		return nil, err
+	}
+	return v, nil
+}
+
+// startup tests the random source before its bytes are used.
+func startup() (*hsm.Health, error) {
+	h := new(hsm.Health)
+	v := random(hsm.Startup)
+	defer v.Close()
+	return h, h.Take(v.Bytes())
 }
 
 // random never fails: without randomness crypto/rand ends the program.

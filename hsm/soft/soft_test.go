@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"mintmark/hsm"
+	"mintmark/hsm/secret"
 	"mintmark/hsm/soft"
 )
 
@@ -199,6 +201,20 @@ func TestRandomGivesFreshBytes(t *testing.T) {
 	cancel()
 	if _, err := a.Random(ctx, 1); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a done context: got %v, want context.Canceled", err)
+	}
+}
+
+func TestAStuckSourceGivesNoBytesAnyMore(t *testing.T) {
+	a := open(t, create(t))
+	if err := a.Health().Take(make([]byte, 6)); !errors.Is(err, hsm.ErrStuck) {
+		t.Fatalf("six zeros: got %v, want ErrStuck", err)
+	}
+	before := secret.Held()
+	if v, err := a.Random(t.Context(), 16); v != nil || !errors.Is(err, hsm.ErrStuck) {
+		t.Errorf("Random after that: got %v, want ErrStuck", err)
+	}
+	if got := secret.Held(); got != before {
+		t.Errorf("%d values stay open", got-before)
 	}
 }
 
