@@ -31,13 +31,16 @@ func restoreFrom(t testing.TB, b []byte) (dir string) {
 	return dir
 }
 
+// rowsOfTest stands for a row file of more than one frame.
+var rowsOfTest = bytes.Repeat([]byte("x"), 3*rowPart+5)
+
 // waiting puts a device with an imported row that waits.
 func waiting(t testing.TB, l *Ledger, serial string, row int) {
 	t.Helper()
 	if err := l.commit(t.Context(), func(t *txn) error {
 		b, err := getBatch(t, 1)
 		b.Rows = max(b.Rows, row)
-		b.Imports = []importRecord{{First: 1, Rows: b.Rows, Admitted: true, Applied: true, Object: "test"}}
+		b.Imports = []importRecord{{First: 1, Rows: b.Rows, Admitted: true, Applied: true, Object: "test", Size: int64(len(rowsOfTest)), Sum: sha256.Sum256(rowsOfTest)}}
 		putBatch(t, b)
 		return errors.Join(err, putDevice(t, standing{}, &Device{Product: "cam", Serial: serial, State: Waiting, Batch: "B1", Row: row}))
 	}); err != nil {
@@ -56,7 +59,7 @@ func TestARestoredLedgerDistrustsItself(t *testing.T) {
 	waiting(t, l, "SN3", 1)
 	waiting(t, l, "SN4", 2)
 	rows := filepath.Join(l.dir, "rows")
-	if err := errors.Join(os.Mkdir(rows, 0o700), os.WriteFile(filepath.Join(rows, "1.rows"), bytes.Repeat([]byte("x"), 3*rowPart+5), 0o600)); err != nil {
+	if err := errors.Join(os.Mkdir(rows, 0o700), os.WriteFile(filepath.Join(rows, "1.rows"), rowsOfTest, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	b := backup(t, l)
@@ -76,8 +79,8 @@ func TestARestoredLedgerDistrustsItself(t *testing.T) {
 	if got, want := states(), "AC1 sealed, SN2 burned, SN3 frozen, SN4 frozen"; got != want {
 		t.Errorf("restored: %s, want %s", got, want)
 	}
-	if got, err := os.ReadFile(filepath.Join(dir, "rows", "1.rows")); err != nil || len(got) != 3*rowPart+5 {
-		t.Errorf("row file has %d bytes, %v, want %d", len(got), err, 3*rowPart+5)
+	if got, err := os.ReadFile(filepath.Join(dir, "rows", "1.rows")); err != nil || !bytes.Equal(got, rowsOfTest) {
+		t.Errorf("row file has %d bytes, %v, want %d", len(got), err, len(rowsOfTest))
 	}
 	if _, err := tryAssign(t, l, Sight{Product: p, Counter: "AC%d", HardwareID: "H9"}, "PASSWORD-9"); !errors.Is(err, ErrRefused) {
 		t.Errorf("counter after a restore: %v, want a refusal", err)

@@ -58,19 +58,19 @@ func TestTheFirstThousandViolationsAreNamedAndAllAreCounted(t *testing.T) {
 	l := importer(t)
 	var file strings.Builder
 	file.WriteString("serial,admin,service\n")
-	for n := range 3000 {
+	for n := range 5000 {
 		fmt.Fprintf(&file, "SN%d,A%05d,B%05d\n", n, n, n)
 	}
 	admit(t, l, batchOf(camera(), "B1"), file.String())
 	a := reject(t, l, batchOf(camera(), "B2"), file.String())
-	if a.Total != 9000 || len(a.Violations) != 1000 {
-		t.Fatalf("%d violations, %d named, want 9000 and 1000", a.Total, len(a.Violations))
+	if a.Total != 15000 || len(a.Violations) != 1000 {
+		t.Fatalf("%d violations, %d named, want 15000 and 1000", a.Total, len(a.Violations))
 	}
 	last := a.Violations[999]
 	if got := fmt.Sprint(last.Row, " ", last.Serial, ": ", *last.First); got != "334 SN333: batch B1 row 334" {
 		t.Errorf("the last one named is %s, want the serial of row 334", got)
 	}
-	untouched(t, l, 6000, 3000)
+	untouched(t, l, 10000, 5000)
 }
 
 // TestChecksAreRecordedAndLimited asks until it is refused, restarts, and asks

@@ -172,7 +172,7 @@ func TestASweepKilledAnywhereIsDoneAgain(t *testing.T) {
 	file := longFile()
 	killEverywhere(t, 10,
 		func(t *testing.T, l *Ledger) error {
-			return halfAnImport(t, l, file)
+			return halfAnImport(t, l, camera(), file)
 		},
 		func(t *testing.T, l *Ledger) error { return l.sweep(t.Context()) },
 		func(t *testing.T, l *Ledger, _ bool) {
@@ -185,8 +185,8 @@ func TestASweepKilledAnywhereIsDoneAgain(t *testing.T) {
 }
 
 // halfAnImport leaves what an import has written before its last commit.
-func halfAnImport(t *testing.T, l *Ledger, file string) error {
-	im := &importing{l: l, r: batchOf(camera(), "B1"), number: 1, in: newIntake(camera(), l.keys, Actor{}), rec: importRecord{First: 1}}
+func halfAnImport(t *testing.T, l *Ledger, p Product, file string) error {
+	im := &importing{l: l, r: batchOf(p, "B1"), number: 1, in: newIntake(p, l.keys, Actor{}), rec: importRecord{First: 1}}
 	var err error
 	if im.in.rows, err = l.createRows(t.Context(), 1, 1); err != nil {
 		return err
@@ -202,6 +202,27 @@ func halfAnImport(t *testing.T, l *Ledger, file string) error {
 		return fmt.Errorf("the last commit says %w", err)
 	}
 	return nil
+}
+
+func TestASweepTakesBackLedgerWideIndexesToo(t *testing.T) {
+	l := importer(t)
+	if err := halfAnImport(t, l, lock("door"), "serial,code\nL1,11112222\nL2,33334444\n"); err != nil {
+		t.Fatal(err)
+	}
+	wide := func() (n int) {
+		if err := l.view(func(r reader) error { return r.keys([]byte{keyWide}, func([]byte) error { n++; return nil }) }); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := wide()
+	if err := l.sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after := wide(); before != 2 || after != 0 {
+		t.Errorf("%d ledger-wide indexes before the sweep and %d after, want 2 and none", before, after)
+	}
+	untouched(t, l, 0, 0)
 }
 
 // raced runs f just before the claims of the next import are written.
@@ -307,7 +328,7 @@ func TestTwoImportsOfOneNameDontMix(t *testing.T) {
 
 func TestAnImportThatIsNotAdmittedDoesntCount(t *testing.T) {
 	l := importer(t)
-	if err := halfAnImport(t, l, threeRows); err != nil {
+	if err := halfAnImport(t, l, camera(), threeRows); err != nil {
 		t.Fatal(err)
 	}
 	clean(t, l) // Verify knows that it is under way

@@ -143,3 +143,17 @@ func TestMessagesDifferWhereverTheirFieldsDo(t *testing.T) {
 		}
 	}
 }
+
+// TestTheWorkedExampleIsAGoldenVector holds the page to the vectors.
+func TestTheWorkedExampleIsAGoldenVector(t *testing.T) {
+	page, err := os.ReadFile("../docs/ledger-index.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := hex.EncodeToString(appendMessage(nil, 1, Code, "", []byte("12345678")))
+	for _, want := range []string{strings.Join([]string{m[:36], m[36:52], m[52:68], m[68:76], m[76:]}, "` `"), "`4b398695e4670525b6695d97d90bc785`"} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("the page doesn't have %s", want)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package records
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -114,4 +115,52 @@ func readRowAt(f io.ReaderAt, at int64) (serial, sealed []byte, err error) {
 		return nil, nil, errRowDamaged
 	}
 	return b[1:][:b[0]], b[1+int(b[0]):], nil
+}
+
+// rowFiles checks that the rows that wait are as they were admitted. Those of a
+// batch that is being closed may be gone.
+func (v *verifier) rowFiles(l *Ledger) error {
+	batches, err := l.batchRecords()
+	if err != nil {
+		return err
+	}
+	for _, b := range batches {
+		for _, rec := range b.Imports {
+			if err := context.Cause(v.ctx); err != nil {
+				return err
+			}
+			if !rec.Admitted || rec.Object == "" {
+				continue
+			}
+			if problem := checkRowFile(l.rowPath(b.Number, rec.First), rec); problem != nil && !l.closing(b.Number) {
+				v.problem("rows of batch %s: %v", b.Name, problem)
+			}
+		}
+	}
+	return nil
+}
+
+// closing says whether a batch is being closed or closed.
+func (l *Ledger) closing(batch uint32) (closing bool) {
+	err := l.view(func(r reader) error {
+		b, err := getBatch(r, batch)
+		closing = err == nil && (b.State == Closing || b.State == Closed)
+		return err
+	})
+	return err == nil && closing
+}
+
+func checkRowFile(path string, rec importRecord) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close() // it was only read
+	sum := sha256.New()
+	if n, err := io.Copy(sum, f); err != nil {
+		return err
+	} else if n != rec.Size || [32]byte(sum.Sum(nil)) != rec.Sum {
+		return fmt.Errorf("%w: it is not what was admitted", errRowDamaged)
+	}
+	return nil
 }

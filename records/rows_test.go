@@ -49,6 +49,9 @@ func TestARowOpensOnlyWhereItWasSealed(t *testing.T) {
 		if err := os.WriteFile(path, bad, 0o600); err != nil {
 			t.Fatal(err)
 		}
+		if c, err := l.Verify(t.Context(), nil); err != nil || len(c.Problems) != 1 || !strings.HasPrefix(c.Problems[0], "rows of batch B1: ") {
+			t.Fatalf("byte %d: Verify = %q, %v, want the row file named", at, c.Problems, err)
+		}
 		values, err := l.openRow(t.Context(), 1, 2)
 		if err != nil {
 			if strings.Contains(err.Error(), "CCCCCC") {

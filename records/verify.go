@@ -50,6 +50,9 @@ func (l *Ledger) Verify(ctx context.Context, progress func(done int64)) (Check, 
 		}
 		return nil
 	})
+	if err == nil {
+		err = v.rowFiles(l)
+	}
 	if err != nil {
 		return Check{}, fmt.Errorf("verify ledger: %w", err)
 	}
