@@ -65,14 +65,19 @@ func (v *View) Watch(ctx context.Context, s Source) error {
 		}
 		tag = st.Tag
 		v.show(st)
-		if st.Stopping || pause(ctx, pace) != nil {
+		if st.Stopping || v.rest(ctx) != nil {
 			return nil
 		}
 	}
 }
 
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
+// rest waits between two repaints. Without a terminal there is nothing to spare,
+// and no result to be missed.
+func (v *View) rest(ctx context.Context) error {
+	if v.cfg.Size == nil {
+		return ctx.Err()
+	}
+	t := time.NewTimer(pace)
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -152,14 +157,12 @@ func (v *View) show(st api.Status) {
 	for _, s := range st.Slots {
 		v.rate.count(now, s)
 	}
-	if v.cfg.Size == nil {
-		v.results(old)
-		return
-	}
+	v.results(old)
 	v.paint()
 }
 
-// results writes a line for each slot that has another result than before.
+// results notes what happened in slots since old: every result where there is no
+// terminal, and on one what was bad, since the next device soon hides it.
 func (v *View) results(old api.Status) {
 	before := map[string]station.Snapshot{}
 	for _, s := range old.Slots {
@@ -167,11 +170,12 @@ func (v *View) results(old api.Status) {
 	}
 	for _, s := range v.status.Slots {
 		was := before[s.Slot]
+		live := v.cfg.Size != nil
 		switch {
-		case s.Good+s.Bad != was.Good+was.Bad && s.State != station.Empty:
-			fmt.Fprintln(v.cfg.Out, result(s))
-		case s.State == station.WaitScan && was.State != station.WaitScan:
-			fmt.Fprintf(v.cfg.Out, "slot %s waits for a scan: %s\n", s.Slot, s.Scan)
+		case s.State == station.Fail && s.Bad != was.Bad, !live && s.State == station.Pass && s.Good != was.Good:
+			v.note(result(s))
+		case !live && s.State == station.WaitScan && was.State != station.WaitScan:
+			v.note(fmt.Sprintf("slot %s waits for a scan: %s", s.Slot, s.Scan))
 		}
 	}
 }

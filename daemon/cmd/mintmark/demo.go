@@ -17,17 +17,12 @@ import (
 )
 
 type demoCommand struct {
-	Dir string `arg:"" optional:"" help:"Folder to make, new or empty. Default: demo/ and the time."`
+	Dir     string `arg:"" optional:"" help:"Folder to make, new or empty. Default: demo/ and the time."`
+	Devices int    `help:"Devices that come, at least 24." default:"200" hidden:""`
 }
 
-// Sizes of the demo: half of the devices get their password from a file, half
-// from the station.
+// Names of the batches.
 const (
-	demoEach  = 100 // devices of each batch
-	demoReuse = 60  // devices that are done when the third batch is tried
-	demoKill  = 110 // devices that are done when the daemon is killed
-	demoRows  = 50  // rows of the third batch
-
 	generatedAs = "G1"
 	importedAs  = "I1"
 	reusingAs   = "I2"
@@ -37,6 +32,7 @@ const (
 type demo struct {
 	a         *app
 	dir       string
+	each      int // devices of each batch: half get their password from a file
 	plant     *factory.Factory
 	generated []*line.Device
 	imported  []*line.Device
@@ -65,19 +61,25 @@ func (c demoCommand) Run(ctx context.Context, a *app) error {
 	return d.report(ctx)
 }
 
-func (c demoCommand) build(ctx context.Context, a *app) (*demo, error) {
-	dir := c.Dir
+// folder makes the folder of the demo and returns its name and whole path.
+func (c demoCommand) folder() (dir, full string, err error) {
+	dir = c.Dir
 	if dir == "" {
 		dir = filepath.Join("demo", time.Now().Format("20060102-150405"))
 	}
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
-		return nil, fmt.Errorf("folder %s has something in it, want a new or an empty one", dir)
+		return "", "", fmt.Errorf("folder %s has something in it, want a new or an empty one", dir)
 	}
-	full, err := filepath.Abs(dir)
+	if full, err = filepath.Abs(dir); err != nil {
+		return "", "", err
+	}
+	return dir, full, os.MkdirAll(full, 0o755)
+}
+
+func (c demoCommand) build(ctx context.Context, a *app) (*demo, error) {
+	each := max(c.Devices, 2*(len(misbehaviour)+2)) / 2
+	dir, full, err := c.folder()
 	if err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(full, 0o755); err != nil {
 		return nil, err
 	}
 	plant, err := factory.Build(ctx, full, factory.Options{ResetShare: demoProbed})
@@ -85,10 +87,10 @@ func (c demoCommand) build(ctx context.Context, a *app) (*demo, error) {
 		return nil, err
 	}
 	d := &demo{
-		a: a, dir: dir, plant: plant, view: view.New(a.viewOf()), begun: time.Now(),
-		generated: factory.Devices(factory.Generated, 1, demoEach),
-		imported:  factory.Devices(factory.Imported, 1, demoEach),
-		left:      make(chan struct{}, 2*demoEach),
+		a: a, dir: dir, each: each, plant: plant, view: view.New(a.viewOf()), begun: time.Now(),
+		generated: factory.Devices(factory.Generated, 1, each),
+		imported:  factory.Devices(factory.Imported, 1, each),
+		left:      make(chan struct{}, 2*each),
 	}
 	d.misbehave()
 	d.board = newBoard(plant.Socket)
@@ -108,7 +110,7 @@ func (d *demo) line(ctx context.Context) error {
 }
 
 func (d *demo) story(ctx context.Context, cancel context.CancelCauseFunc) (err error) {
-	d.view.Title("starting: %d slots on pseudo-terminals, %d devices, %d of which misbehave", len(d.plant.Slots), 2*demoEach, len(misbehaviour))
+	d.view.Title("starting: %d slots on pseudo-terminals, %d devices, %d of which misbehave", len(d.plant.Slots), 2*d.each, len(misbehaviour))
 	d.child = newChild(d.plant.Config, filepath.Join(d.dir, "daemon.log"), cancel)
 	if err := d.child.start(ctx, d.board); err != nil {
 		return err
@@ -117,16 +119,22 @@ func (d *demo) story(ctx context.Context, cancel context.CancelCauseFunc) (err e
 	if err := d.openBatches(ctx); err != nil {
 		return err
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	d.operate(ctx, g)
-	g.Go(func() error {
-		return errors.Join(d.after(ctx, demoReuse, d.tryReuse), d.after(ctx, demoKill, d.killDaemon))
-	})
-	if err := g.Wait(); err != nil {
+	if err := d.work(ctx); err != nil {
 		return errors.Join(context.Cause(ctx), err)
 	}
 	d.view.Title("every device is done; stopping the daemon")
 	return d.child.stop(ctx)
+}
+
+// work lets the devices come, and in the middle of them a batch that must be
+// refused and a kill.
+func (d *demo) work(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	d.operate(ctx, g)
+	g.Go(func() error {
+		return errors.Join(d.after(ctx, 2*d.each*3/10, d.tryReuse), d.after(ctx, 2*d.each*11/20, d.killDaemon))
+	})
+	return g.Wait()
 }
 
 // after calls f when n devices have left their slots.

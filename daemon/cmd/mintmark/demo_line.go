@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -15,7 +16,9 @@ import (
 	"mintmark/station"
 )
 
-// misbehaviour is what ten devices do, and at which phase.
+// misbehaviour is what ten devices do, and at which phase. The first and every
+// second one after it are of the generated batch. Three of them hold up a slot
+// until a time-out: the first, the second and the fifth.
 var misbehaviour = [...]struct {
 	phase line.Phase
 	fault line.Fault
@@ -23,17 +26,24 @@ var misbehaviour = [...]struct {
 	{line.Inject, line.Mute},
 	{line.Inject, line.Chatter},
 	{line.Inject, line.Unplug},
-	{line.Inject, line.RebootsInTheMiddle},
-	{line.Inject, line.Refusal},
+	{line.Restart, line.WrongSerial},
+	{line.Lock, line.LockFails},
 	{line.Restart, line.Swapped},
 	{line.Restart, line.AnswersForAnother},
 	{line.Inject, line.ForgetsOnReboot},
 	{line.Refuse, line.AcceptsDefault},
-	{line.Lock, line.LockFails},
+	{line.Inject, line.Refusal},
 }
 
-// demoProbed is the share of devices that get a factory reset.
-const demoProbed = 0.1
+// demoRows is how many rows the third batch has.
+const demoRows = 50
+
+// demoProbed is the share of devices that get a factory reset, and demoHands how
+// long the operator needs from one device to the next.
+const (
+	demoProbed = 0.05
+	demoHands  = 30 * time.Millisecond
+)
 
 // misbehave breaks ten devices, early in the queues: those that must be waited
 // for shouldn't be waited for at the end.
@@ -53,7 +63,7 @@ func (d *demo) openBatches(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.OpenBatch(ctx, generatedAs, factory.Generated, demoEach, false); err != nil {
+	if _, err := c.OpenBatch(ctx, generatedAs, factory.Generated, d.each, false); err != nil {
 		return err
 	}
 	d.file = factory.CSV(d.imported, 1)
@@ -67,7 +77,7 @@ func (d *demo) openBatches(ctx context.Context) error {
 		return err
 	}
 	d.view.Note("batch %s open: %d devices get passwords made here; batch %s %s: %d from a file",
-		generatedAs, demoEach, importedAs, answer.State, answer.Devices)
+		generatedAs, d.each, importedAs, answer.State, answer.Devices)
 	return nil
 }
 
@@ -75,7 +85,7 @@ func (d *demo) openBatches(ctx context.Context) error {
 func (d *demo) operate(ctx context.Context, g *errgroup.Group) {
 	d.view.Title("devices come and go at the pace of a 115200 baud console")
 	for product, devices := range map[string][]*line.Device{factory.Generated: d.generated, factory.Imported: d.imported} {
-		o := &line.Operator{Queue: queued(devices), Done: func(*line.Device, int, string) { d.left <- struct{}{} }}
+		o := &line.Operator{Queue: queued(devices), Hands: demoHands, Done: func(*line.Device, int, string) { d.left <- struct{}{} }}
 		var slots []int
 		for i, p := range d.plant.Slots {
 			if p == product {
@@ -152,7 +162,7 @@ func (d *demo) tryReuse(ctx context.Context) error {
 	answer, err := c.Import(ctx, api.Import{
 		Batch: reusingAs, Product: factory.Imported, Action: "import", File: strings.NewReader(strings.Join(rows, "\n") + "\n"),
 	}, nil)
-	if answer.State != records.Rejected || answer.Total != 2 || len(answer.Violations) != 2 {
+	if answer.State != records.Rejected || !reused(answer.Violations) {
 		return fmt.Errorf("batch %s reuses row 3 of %s and the password of %s, but is %s with %d violations (%v)",
 			reusingAs, importedAs, serial, answer.State, answer.Total, err)
 	}
@@ -163,11 +173,18 @@ func (d *demo) tryReuse(ctx context.Context) error {
 	return nil
 }
 
+// reused reports whether exactly rows 17 and 31 are refused, and because they
+// were used before.
+func reused(v []records.Violation) bool {
+	return len(v) == 2 && v[0].Row == 17 && v[0].First != nil && v[0].First.Row == 3 &&
+		v[1].Row == 31 && v[1].First != nil && v[1].First.Batch == generatedAs
+}
+
 // printedPassword is one that stands on a label of the generated batch.
 func (d *demo) printedPassword() (password, serial string) {
 	for _, dev := range d.generated {
 		if fields := d.labelOf(dev.Serial); len(fields) > 0 {
-			return fields[0], dev.Serial
+			return strings.ReplaceAll(fields[0], "-", ""), dev.Serial // printed in groups
 		}
 	}
 	return "", ""

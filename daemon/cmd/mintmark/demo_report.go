@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -34,8 +36,10 @@ func (d *demo) report(ctx context.Context) error {
 		return errors.Join(errors.New("demo: what came out is not what was promised"), errors.Join(problems...))
 	}
 	d.a.talk("done in %.0f s; everything is left in %s", took.Seconds(), d.dir)
-	fmt.Fprintf(d.a.out, "\ntry next:\n  mintmark batch list --config %[1]s/station.toml\n  mintmark device show %[2]s --config %[1]s/station.toml\n  mintmark ledger verify --config %[1]s/station.toml\n",
-		d.dir, d.generated[0].Serial)
+	fmt.Fprintln(d.a.out, "\ntry next:")
+	for _, command := range []string{"batch list", "device show " + d.generated[0].Serial, "ledger verify"} {
+		fmt.Fprintf(d.a.out, "  %s %s --config %s\n", os.Args[0], command, filepath.Join(d.dir, "station.toml"))
+	}
 	return nil
 }
 
