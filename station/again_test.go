@@ -1,6 +1,7 @@
 package station_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -270,29 +271,52 @@ func TestRework(t *testing.T) {
 	}
 }
 
-// TestReworkChecksThatThePreviousCredentialIsRefused keeps the old one working
-// beside the new one.
-func TestReworkChecksThatThePreviousCredentialIsRefused(t *testing.T) {
-	in(t, func(t *testing.T, r *rig) {
-		r.product = imported(t)
-		r.rows("B1", "SN1")
-		r.start()
-		d := r.sealed("SN1")
-		if _, err := r.ledger.OrderRework(t.Context(), "camera", "SN1",
-			records.Rework{Kind: records.Reprovision, Reason: "password known"}, supervisor); err != nil {
-			t.Fatal(err)
-		}
-		var tried []string
-		r.driver.do = func(p station.Phase, v station.Vars) {
-			if p == station.Refuse {
-				tried = append(tried, string(v.Secret["candidate.user"].Bytes())+":"+string(v.Secret["candidate"].Bytes()))
-			}
-		}
-		d.locked = false
-		got := r.put(d)
-		if got.State == station.Pass && !strings.Contains(strings.Join(tried, " "), "admin:"+rowOf("SN1")) {
-			t.Errorf("tried %q, want the value from before the rework among them", tried)
-		}
-		_ = got
-	})
+// TestThePreviousCredentialIsRefusedAfterRework gives a sealed device a new row,
+// as batch replace does, and watches which candidates are tried.
+func TestThePreviousCredentialIsRefusedAfterRework(t *testing.T) {
+	for _, old := range []bool{false, true} {
+		t.Run(fmt.Sprintf("works still %v", old), func(t *testing.T) {
+			in(t, func(t *testing.T, r *rig) {
+				r.product = imported(t)
+				r.rows("B1", "SN1")
+				r.start()
+				d := r.sealed("SN1")
+				r.newRow("SN1", "REPLACED-SN1-XY")
+				var tried []string
+				r.driver.do = func(p station.Phase, v station.Vars) {
+					if p == station.Refuse {
+						tried = append(tried, string(v.Secret["candidate.user"].Bytes())+":"+string(v.Secret["candidate"].Bytes()))
+					}
+				}
+				d.locked, d.keepsOld = false, old
+				got := r.put(d)
+				if want := "admin:admin admin:" + rowOf("SN1"); strings.Join(tried, " ") != want {
+					t.Errorf("candidates are %q, want %q", tried, want)
+				}
+				if old {
+					r.want(got, station.Fail, "prove: admin from before the rework: device accepts", "SN1", records.Kept)
+					r.secretless(got)
+				} else {
+					r.want(got, station.Pass, "", "SN1", records.Sealed)
+				}
+				if d.saved["admin"] != "REPLACED-SN1-XY" {
+					t.Errorf("device holds %q, want its new row", d.saved["admin"])
+				}
+			})
+		})
+	}
+}
+
+// newRow orders the device of an imported batch to be provisioned again.
+func (r *rig) newRow(serial, value string) {
+	r.t.Helper()
+	if _, err := r.ledger.OrderRework(r.t.Context(), "camera", serial,
+		records.Rework{Kind: records.Reprovision, Reason: "password known"}, supervisor); err != nil {
+		r.t.Fatal(err)
+	}
+	if a, err := r.ledger.Import(r.t.Context(), records.ImportRequest{
+		Product: r.product.Product, Batch: "B1", Actor: supervisor, Replace: true,
+	}, strings.NewReader("serial,admin\n"+serial+","+value+"\n")); err != nil {
+		r.t.Fatalf("Import = %+v, %v", a, err)
+	}
 }

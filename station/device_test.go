@@ -36,6 +36,7 @@ type device struct {
 	forgets          bool // saves nothing
 	accepts          bool // lets root in, always
 	resets           bool // a factory reset brings back admin's old password
+	keepsOld         bool // lets admin in with what it held before, too
 	vanishes         bool // leaves the bus when it restarts
 
 	mu       sync.Mutex // guards the fields below
@@ -94,7 +95,7 @@ func (d *device) answer(line string) (station.Phase, string) {
 	case "prove", "refuse":
 		phase := station.Phase(verb)
 		d.received = append(d.received, arg(2))
-		if d.ram[arg(1)] == arg(2) || d.accepts && arg(1) == "root" {
+		if d.ram[arg(1)] == arg(2) || d.accepts && arg(1) == "root" || d.keepsOld && arg(2) == rowOf(d.serial) {
 			return phase, "ok"
 		}
 		return phase, "no\twrong"
@@ -277,7 +278,11 @@ type driver struct {
 	lacks  map[station.Phase]bool
 	panics station.Phase
 	proves []string // credentials that it proves; nil means admin and wifi
-	do     func(station.Phase, station.Vars)
+	cycles bool     // restarts by power
+
+	do       func(station.Phase, station.Vars)
+	link     func(station.Link)
+	deadline *time.Time // that it asks for before each phase
 }
 
 func (d *driver) Has(p station.Phase) bool { return !d.lacks[p] }
@@ -301,6 +306,14 @@ func (d *driver) Do(ctx context.Context, l station.Link, p station.Phase, v stat
 	if d.do != nil {
 		d.do(p, v)
 	}
+	if d.link != nil {
+		d.link(l)
+	}
+	if d.deadline != nil {
+		if err := l.Port().SetDeadline(*d.deadline); err != nil {
+			return nil, err
+		}
+	}
 	if p == d.panics {
 		panic("index out of range")
 	}
@@ -316,6 +329,9 @@ func (d *driver) Do(ctx context.Context, l station.Link, p station.Phase, v stat
 		}
 		return nil, nil
 	case station.Restart, station.Reset:
+		if d.cycles {
+			return nil, l.Cycle(ctx)
+		}
 		if _, err := ask(l, map[station.Phase]string{station.Restart: "reboot", station.Reset: "reset"}[p]); err != nil {
 			return nil, err
 		}

@@ -122,6 +122,7 @@ type rig struct {
 	driver    *driver
 	source    *source
 	paper     *paper
+	printer   station.Printer // nil means paper
 	bay       *bay
 	log       *bytes.Buffer
 	timeouts  station.Timeouts
@@ -133,6 +134,7 @@ type rig struct {
 // in runs f in a bubble, where a mute device costs no real time.
 func in(t *testing.T, f func(t *testing.T, r *rig)) {
 	t.Helper()
+	t.Parallel() // most of the time the disk is waited for
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.close()
@@ -249,9 +251,13 @@ func (r *rig) rows(name string, serials ...string) {
 func rowOf(serial string) string { return ("IMPORTED-" + serial + "-XYZXYZXYZ")[:15] }
 
 func (r *rig) config() station.Config {
+	var p station.Printer = r.paper
+	if r.printer != nil {
+		p = r.printer
+	}
 	return station.Config{
 		Name: "station-1", Slot: "1", Product: r.product, Ledger: r.ledger, Driver: r.driver, Source: r.source,
-		Printer: r.paper, Open: r.bay.open, Present: r.bay.present, Timeouts: r.timeouts,
+		Printer: p, Open: r.bay.open, Present: r.bay.present, Timeouts: r.timeouts,
 		Log: slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 }
