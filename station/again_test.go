@@ -129,6 +129,28 @@ func TestARowThatIsRecoverableNeedsNoScan(t *testing.T) {
 	})
 }
 
+// TestAStoredVerifierIsAskedForAgain needs the same verifier of the same value.
+func TestAStoredVerifierIsAskedForAgain(t *testing.T) {
+	in(t, func(t *testing.T, r *rig) {
+		r.product.Proof, r.product.Old, r.driver.stores = "stored-verifier", nil, true
+		r.batch("B1", 10)
+		r.start()
+		d := r.sealed("SN1")
+		if d.has(r.source.values[0]) || !strings.HasPrefix(d.saved["admin.verifier"], "$6$") {
+			t.Errorf("device was sent %q, want a verifier instead of the value", d.received)
+		}
+		d.saved["admin"] = r.source.values[0] // for the label's code
+		r.bay.plug(d)
+		r.await(station.WaitScan)
+		scan(t, r.slot, labelCode(d))
+		if got := r.await(station.Pass, station.Fail); got.Result != "already done" {
+			t.Errorf("slot shows %+v, want the device proved", got)
+		}
+		r.bay.pull()
+		r.await(station.Empty)
+	})
+}
+
 func TestAScanThatNobodyWaitsForIsRefusedAndWiped(t *testing.T) {
 	in(t, func(t *testing.T, r *rig) {
 		r.batch("B1", 10)

@@ -278,6 +278,7 @@ type driver struct {
 	lacks  map[station.Phase]bool
 	panics station.Phase
 	proves []string // credentials that it proves; nil means admin and wifi
+	stores bool     // has the device store a verifier of admin, and reads it back
 	cycles bool     // restarts by power
 
 	do       func(station.Phase, station.Vars)
@@ -290,8 +291,14 @@ func (d *driver) Has(p station.Phase) bool { return !d.lacks[p] }
 func (d *driver) Needs(p station.Phase) []string {
 	switch p {
 	case station.Inject:
+		if d.stores {
+			return []string{"admin.verifier", "wifi"}
+		}
 		return []string{"admin", "wifi"}
 	case station.Prove:
+		if d.stores {
+			return []string{"admin.verifier"}
+		}
 		if d.proves != nil {
 			return d.proves
 		}

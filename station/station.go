@@ -80,7 +80,8 @@ type Source interface {
 	// Draw makes a fresh value for a generated credential.
 	Draw(ctx context.Context, credential string) (*secret.Value, error)
 	// Verifier derives what the device stores instead of the value; nil where the
-	// profile has it store the value itself.
+	// profile has it store the value itself. The same value always has the same
+	// verifier, so that a device seen again can be asked for it.
 	Verifier(ctx context.Context, credential string, v *secret.Value) (*secret.Value, error)
 	// ID names the authority for the record.
 	ID() string
