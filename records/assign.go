@@ -57,7 +57,7 @@ func (l *Ledger) prepare(ctx context.Context, w *assigning) (err error) {
 		if err = l.view(func(r reader) error { b, err = batchNamed(r, w.req.Clearance.Batch); return err }); err != nil {
 			return err
 		}
-		if w.made.Values, err = l.openRow(ctx, b.Number, row); err != nil {
+		if w.made.Values, err = l.openRow(ctx, b.Number, row, w.req.Sight.Serial); err != nil {
 			return err
 		}
 	}

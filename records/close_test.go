@@ -37,7 +37,7 @@ func TestClosingDestroysWhatWaits(t *testing.T) {
 		if keys, files := rows.left(), rowFiles(t, l); keys != 0 || len(files) != 0 {
 			t.Errorf("%d row keys and files %v are left, want none", keys, files)
 		}
-		if _, err := l.openRow(t.Context(), 1, 1); !errors.Is(err, ErrNotFound) {
+		if _, err := l.openRow(t.Context(), 1, 1, "SN1"); !errors.Is(err, ErrNotFound) {
 			t.Errorf("a row after closing: %v, want ErrNotFound", err)
 		}
 		if _, err := l.Interlock(t.Context(), sight(camera(), "SN1", "H1")); !errors.Is(err, ErrRefused) {

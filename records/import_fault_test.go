@@ -332,7 +332,7 @@ func TestAnImportThatIsNotAdmittedDoesntCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	clean(t, l) // Verify knows that it is under way
-	if _, err := l.openRow(t.Context(), 1, 1); !errors.Is(err, ErrNotFound) {
+	if _, err := l.openRow(t.Context(), 1, 1, "SN1"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("its row is %v, want ErrNotFound", err)
 	}
 	if _, err := l.Interlock(t.Context(), sight(camera(), "SN1", "H1")); !errors.Is(err, ErrRefused) {

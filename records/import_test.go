@@ -200,7 +200,15 @@ func TestImportAdmitsAFileWhole(t *testing.T) {
 // holds checks what a row decrypts to.
 func holds(t testing.TB, l *Ledger, batch uint32, row int, want map[string]string) {
 	t.Helper()
-	values, err := l.openRow(t.Context(), batch, row)
+	var b *batchRecord
+	if err := l.view(func(r reader) (err error) { b, err = getBatch(r, batch); return err }); err != nil {
+		t.Fatal(err)
+	}
+	serial, _, err := l.readRow(batch, b.importOf(row), row)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values, err := l.openRow(t.Context(), batch, row, string(serial))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -413,7 +421,7 @@ func TestHistoryIsClaimedWithoutRowsOrDevices(t *testing.T) {
 	expect(t, reject(t, l, batchOf(camera(), "B1"), "serial,admin,service\nSN1,XXXXXX,cccccc\n"), 1, "1 SN1 service C-UNIQ: batch H1 row 2 admin")
 	_, err := l.OpenBatch(t.Context(), OpenRequest{Product: camera(), Batch: "H1"})
 	refused(t, err, "batch H1 is history: no device is made of it")
-	if _, err := l.openRow(t.Context(), 1, 1); !errors.Is(err, ErrNotFound) {
+	if _, err := l.openRow(t.Context(), 1, 1, "SN1"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a row of history is %v, want ErrNotFound", err)
 	}
 }

@@ -106,7 +106,7 @@ func (l *Ledger) Recall(ctx context.Context, p Product, serial string) (map[stri
 	if err := l.view(func(r reader) error { b, err = batchNamed(r, at.Batch); return err }); err != nil {
 		return nil, err
 	}
-	return l.openRow(ctx, b.Number, at.Row)
+	return l.openRow(ctx, b.Number, at.Row, serial)
 }
 
 // OrderRework records a supervisor's order. It is carried out when the device is

@@ -13,9 +13,9 @@ import (
 	"mintmark/hsm/secret"
 )
 
-// openRow decrypts a waiting row, or returns ErrNotFound if it is recoverable no
-// more. The caller closes the values.
-func (l *Ledger) openRow(ctx context.Context, batch uint32, row int) (map[string]*secret.Value, error) {
+// openRow decrypts the row that waits for a serial, or returns ErrNotFound if it
+// is recoverable no more. The caller closes the values.
+func (l *Ledger) openRow(ctx context.Context, batch uint32, row int, serial string) (map[string]*secret.Value, error) {
 	var b *batchRecord
 	if err := l.view(func(r reader) (err error) { b, err = getBatch(r, batch); return err }); err != nil {
 		return nil, err
@@ -27,7 +27,7 @@ func (l *Ledger) openRow(ctx context.Context, batch uint32, row int) (map[string
 	if l.rows == nil {
 		return nil, errNoRowKeys
 	}
-	serial, sealed, err := l.readRow(batch, rec, row)
+	_, sealed, err := l.readRow(batch, rec, row)
 	if err != nil {
 		return nil, fmt.Errorf("row %d of batch %s: %w", row, b.Name, err)
 	}
@@ -42,7 +42,7 @@ func (l *Ledger) openRow(ctx context.Context, batch uint32, row int) (map[string
 	}
 	plain := secret.New(len(sealed))
 	defer plain.Close()
-	nonce, about := box.terms(row, serial)
+	nonce, about := box.terms(row, []byte(serial))
 	open, err := box.aead.Open(plain.Bytes()[:0], nonce, sealed, about)
 	if err != nil {
 		return nil, fmt.Errorf("row %d of batch %s is damaged: %w", row, b.Name, err)
