@@ -84,7 +84,7 @@ func (j *job) recognise(ctx context.Context) error {
 	for missing := j.missing(); len(missing) > 0; missing = j.missing() {
 		if err := j.scanLabel(ctx, missing); err != nil {
 			return Faultf("scan its label, or have a supervisor order a rework",
-				"%s earlier, not re-proved: %w", j.clear.Device.State, err)
+				"%s earlier, not re-proved: %w", j.earlier(), err)
 		}
 	}
 	return j.derive(ctx)
@@ -173,7 +173,14 @@ func (j *job) reprove(ctx context.Context) error {
 		return err
 	}
 	return Faultf("set it aside for quality; a supervisor may order a rework",
-		"%s earlier, but it does not prove what it should hold: %w", j.clear.Device.State, err)
+		"%s earlier, but it does not prove what it should hold: %w", j.earlier(), err)
+}
+
+func (j *job) earlier() string {
+	if j.clear.Device.State == records.Doubtful {
+		return "left in doubt"
+	}
+	return "sealed"
 }
 
 // lastLabel is the number of the label that the device should carry.

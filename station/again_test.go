@@ -200,6 +200,25 @@ func TestScannedSerials(t *testing.T) {
 	})
 }
 
+func TestADeviceSwappedBeforeItsSerialIsScannedFails(t *testing.T) {
+	in(t, func(t *testing.T, r *rig) {
+		r.product.SerialFrom = station.FromScan
+		r.product.CheckSerial = func([]byte) error { return nil }
+		r.batch("B1", 10)
+		r.start()
+		d := newDevice("SN1")
+		r.bay.plug(d)
+		r.await(station.WaitScan)
+		d.mu.Lock()
+		d.hardware = "HW-OTHER"
+		d.mu.Unlock()
+		scan(t, r.slot, "SN1")
+		r.want(r.await(station.Fail), station.Fail, "scan: another device", "SN1", "")
+		r.bay.pull()
+		r.await(station.Empty)
+	})
+}
+
 func TestAStopEndsTheWaitForAScan(t *testing.T) {
 	in(t, func(t *testing.T, r *rig) {
 		r.product.SerialFrom = station.FromScan
