@@ -122,7 +122,7 @@ func (s *session) received(ctx context.Context) {
 // be shown.
 func (s *session) got() (text string, withheld int) {
 	if s.hushed || s.guarded || s.leaks(s.recent()) {
-		return "", max(len(s.text), s.heard)
+		return "", len(s.text)
 	}
 	return shown(s.recent()), 0
 }

@@ -36,10 +36,7 @@ type session struct {
 	text    []byte // what the step under way has looked at; cap answerSize
 	overrun bool   // text has lost its beginning
 
-	// hushed is set while what arrives may be the echo of a secret; heard counts
-	// what arrived since.
-	hushed  bool
-	heard   int
+	hushed  bool // what arrives may be the echo of a secret
 	guarded bool // the step under way names a secret: its text is never shown
 	inside  bool // logged in by this phase
 }
@@ -148,9 +145,6 @@ func (s *session) next(ctx context.Context, idle time.Duration) (byte, error) {
 
 // keep notes a byte as text of the step.
 func (s *session) keep(c byte) {
-	if s.hushed {
-		s.heard++
-	}
 	if len(s.text) == cap(s.text) {
 		// The second half becomes the first, so that memory stays constant.
 		half := len(s.text) / 2
@@ -168,9 +162,6 @@ func (s *session) recent() []byte { return s.text[max(0, len(s.text)-recentSize)
 // answer to.
 func (s *session) discard() {
 	for {
-		if s.hushed {
-			s.heard += len(s.unread)
-		}
 		if n := len(s.unread); n > 0 {
 			s.fresh = s.unread[n-1] == '\n'
 		}

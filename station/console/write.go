@@ -168,9 +168,7 @@ func (s *session) isSecret(name string) bool {
 // send types a line. What arrived before is dropped: it can't be the answer.
 func (s *session) send(ctx context.Context, l *line, newline bool) error {
 	s.discard()
-	if l.secret && !s.hushed {
-		s.hushed, s.heard = true, 0
-	}
+	s.hushed = s.hushed || l.secret
 	s.transcribe(ctx, "console sent", "text", l.shown)
 	b := l.v.Bytes()[:l.n]
 	if err := s.put(ctx, b); err != nil {
