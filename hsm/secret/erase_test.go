@@ -46,7 +46,7 @@ func TestEraseReachesIntoCiphersAndHashes(t *testing.T) {
 func TestEraseKeepsOffPointers(t *testing.T) {
 	n, s := 1, "text"
 	type mixed struct {
-		a [4]byte
+		_ [4]byte
 		s string
 	}
 	var none *int
@@ -61,7 +61,7 @@ func TestEraseKeepsOffPointers(t *testing.T) {
 		t.Errorf("Erase changed what it refused to %q and %d", s, n)
 	}
 	if p := (&struct {
-		a [2]struct{ b uint16 }
+		_ [2]struct{ b uint16 }
 		c bool
 		f float64
 	}{c: true, f: 1}); !secret.Erase(p) || p.c || p.f != 0 {
