@@ -59,6 +59,10 @@ type PrinterConfig struct {
 // GroupsConfig gives roles to Unix groups. Root has every role, since it can read
 // the keys anyway. An empty name gives the role to nobody else.
 type GroupsConfig struct {
+	// Group that may speak to the daemon at all: it gets the socket. The daemon
+	// must be a member. Default: the daemon's own group.
+	Users string `toml:"users"`
+
 	// Group of the people who may learn which earlier device a short code
 	// belongs to.
 	Quality string `toml:"quality"`

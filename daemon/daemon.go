@@ -43,7 +43,7 @@ func Run(ctx context.Context, c Config, p Parts) (err error) {
 	if err != nil {
 		return err
 	}
-	listener, err := api.Listen(ctx, c.Socket)
+	listener, err := api.Listen(ctx, c.Socket, c.Groups.Users)
 	if err != nil {
 		return err
 	}

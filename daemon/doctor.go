@@ -168,10 +168,14 @@ func (d *Doctor) writable(what, path string) {
 }
 
 func (d *Doctor) groups(g GroupsConfig) {
-	for role, name := range map[string]string{"quality": g.Quality, "supervisor": g.Supervisor} {
-		what := "group " + role
+	for _, role := range []struct{ key, name, nobody string }{
+		{"users", g.Users, "the daemon's own group may use the socket"},
+		{"quality", g.Quality, "nobody but root has this role"},
+		{"supervisor", g.Supervisor, "nobody but root has this role"},
+	} {
+		what, name := "group "+role.key, role.name
 		if name == "" {
-			d.fine(what, "nobody but root has this role")
+			d.fine(what, role.nobody)
 		} else if _, err := user.LookupGroup(name); err != nil {
 			d.add(what, Wrong, err.Error(), "groupadd "+name+", or name another in station.toml")
 		} else {

@@ -28,6 +28,7 @@ type plant struct {
 	client *api.Client
 	log    *bytes.Buffer // to be read after stop
 	stop   func() error
+	wait   func() error // until it ends by itself
 }
 
 // run starts the daemon of a factory and waits until it answers.
@@ -61,6 +62,7 @@ func run(t *testing.T, o factory.Options, edit ...func(config string) string) *p
 			Log: slog.New(slog.NewTextHandler(p.log, nil)), Started: func(*api.Client) { close(up) },
 		})
 	})
+	p.wait = g.Wait
 	p.stop = func() error { cancel(); return g.Wait() }
 	t.Cleanup(func() { p.stop() })
 	select {

@@ -9,8 +9,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,8 +25,9 @@ const maxPath = 107
 var ErrNoDaemon = errors.New("no daemon is running")
 
 // Listen makes the socket of a daemon that holds the ledger already, so a socket
-// that nobody answers on is a leftover and is replaced.
-func Listen(ctx context.Context, path string) (net.Listener, error) {
+// that nobody answers on is a leftover and is replaced. The owner and the group
+// may connect; an empty group is the daemon's own.
+func Listen(ctx context.Context, path, group string) (net.Listener, error) {
 	if err := CheckPath(path); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
@@ -36,10 +39,28 @@ func Listen(ctx context.Context, path string) (net.Listener, error) {
 	if err != nil {
 		return nil, err // says listen itself
 	}
-	if err := os.Chmod(path, 0o660); err != nil {
+	if err := admit(path, group); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen: %w", err), l.Close())
 	}
 	return l, nil
+}
+
+// admit opens the socket to its group. Until then the usual umask keeps others out.
+func admit(path, group string) error {
+	if group != "" {
+		g, err := user.LookupGroup(group)
+		if err != nil {
+			return err
+		}
+		gid, err := strconv.Atoi(g.Gid)
+		if err != nil {
+			return err
+		}
+		if err := os.Chown(path, -1, gid); err != nil {
+			return err
+		}
+	}
+	return os.Chmod(path, 0o660)
 }
 
 // CheckPath refuses a path that is too long, and a folder where others could put

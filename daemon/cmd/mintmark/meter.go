@@ -16,11 +16,12 @@ type meter struct {
 	what string // "import"
 
 	shown   int // tenths already said
+	most    int // tenths that may be said: the last one only when all is done
 	painted time.Time
 }
 
 func newMeter(out *os.File, what string) *meter {
-	return &meter{out: out, live: terminal(out), what: what}
+	return &meter{out: out, live: terminal(out), what: what, most: 9}
 }
 
 const barWidth = 30
@@ -36,7 +37,7 @@ func (m *meter) show(done, total int64) {
 		m.bar(float64(done) / float64(total))
 		return
 	}
-	if tenths := int(10 * done / total); tenths > m.shown {
+	if tenths := min(int(10*done/total), m.most); tenths > m.shown {
 		m.shown = tenths
 		fmt.Fprintf(m.out, "mintmark: %s %d %%\n", m.what, 10*tenths)
 	}
@@ -71,7 +72,7 @@ func (m *meter) due() bool {
 func (m *meter) end(err error) {
 	switch {
 	case err == nil:
-		m.painted = time.Time{}
+		m.painted, m.most = time.Time{}, 10
 		m.show(1, 1)
 		if m.live {
 			fmt.Fprintln(m.out)

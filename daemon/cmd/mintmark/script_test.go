@@ -32,7 +32,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": status, "json": jsonValue, "rows": rows, "answers": answers, "patch": patch, "hold": hold, "csv": csv, "newer": newer, "tomorrow": tomorrow,
+			"status": status, "json": jsonValue, "rows": rows, "answers": answers, "patch": patch, "hold": hold, "csv": csv, "newer": newer, "tomorrow": tomorrow, "powerless": powerless,
 		},
 		RequireExplicitExec: true,
 		UpdateScripts:       *update,
