@@ -41,12 +41,12 @@ func (im *importing) write(ctx context.Context) error {
 	if err := im.l.commitNew(ctx, im.begin); err != nil {
 		return err
 	}
-	for part := range slices.Chunk(im.in.claims, writeChunk) {
+	for part := range slices.Chunk(im.in.claims, im.l.imports.chunk) {
 		if err := im.l.commitNew(ctx, func(t *txn) error { return im.claim(t, part) }); err != nil {
 			return err
 		}
 	}
-	for part := range slices.Chunk(im.in.wide, writeChunk) {
+	for part := range slices.Chunk(im.in.wide, im.l.imports.chunk) {
 		if err := im.l.commitNew(ctx, func(t *txn) error {
 			for _, e := range part {
 				t.noteWide(e.index, im.owner(e))
@@ -57,8 +57,9 @@ func (im *importing) write(ctx context.Context) error {
 		}
 	}
 	if !im.r.History && !im.r.Replace {
-		for first := 1; first <= im.rec.Rows; first += writeChunk {
-			if err := im.l.commitNew(ctx, func(t *txn) error { return im.devices(t, first, min(first+writeChunk-1, im.rec.Rows)) }); err != nil {
+		for first := 1; first <= im.rec.Rows; first += im.l.imports.chunk {
+			last := min(first+im.l.imports.chunk-1, im.rec.Rows)
+			if err := im.l.commitNew(ctx, func(t *txn) error { return im.devices(t, first, last) }); err != nil {
 				return err
 			}
 		}
@@ -216,7 +217,7 @@ func (l *Ledger) undo(ctx context.Context, prefix []byte, f func(key, val []byte
 	}); err != nil {
 		return err
 	}
-	for part := range slices.Chunk(todo, writeChunk) {
+	for part := range slices.Chunk(todo, l.imports.chunk) {
 		if err := l.commit(ctx, func(t *txn) error {
 			for _, do := range part {
 				if err := do(t); err != nil {

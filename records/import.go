@@ -13,6 +13,9 @@ type imports struct {
 	writing chan struct{} // holds a token while an import is judged and written
 	checks  checks
 
+	// chunk is how much is written in one operation: writeChunk, or less in a test.
+	chunk int
+
 	// fault stands in for a durable step of an import in a test; nil in production.
 	fault func(step string, do func() error) error
 
@@ -22,7 +25,7 @@ type imports struct {
 }
 
 func newImports() *imports {
-	return &imports{writing: make(chan struct{}, 1), names: map[string]bool{}, numbers: map[uint32]bool{}}
+	return &imports{writing: make(chan struct{}, 1), chunk: writeChunk, names: map[string]bool{}, numbers: map[uint32]bool{}}
 }
 
 // durable does one step outside the store that a crash may follow.

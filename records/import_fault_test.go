@@ -60,6 +60,7 @@ func killEverywhere(t *testing.T, steps int, before, do func(t *testing.T, l *Le
 		for n := 1; ; n++ {
 			dir, rows := create(t), newTestRows()
 			l := openWith(t, dir, newTestKeys("a"), rows, small())
+			l.imports.chunk = 3
 			if err := before(t, l); err != nil {
 				t.Fatal(err)
 			}
@@ -89,18 +90,9 @@ func killEverywhere(t *testing.T, steps int, before, do func(t *testing.T, l *Le
 	}
 }
 
-// longFile has more rows than one commit takes.
-func longFile() string {
-	var b strings.Builder
-	b.WriteString("serial,admin,service\n")
-	for n := range writeChunk + 1 {
-		fmt.Fprintf(&b, "L%d,A%05d,B%05d\n", n, n, n)
-	}
-	return b.String()
-}
+const fiveRows = "serial,admin,service\nL1,A00001,B00001\nL2,A00002,B00002\nL3,A00003,B00003\nL4,A00004,B00004\nL5,A00005,B00005\n"
 
 func TestAnImportKilledAnywhereIsThereWholeOrNotAtAll(t *testing.T) {
-	file := longFile()
 	admitted := map[bool]int{}
 	killEverywhere(t, 20,
 		func(t *testing.T, l *Ledger) error {
@@ -108,7 +100,7 @@ func TestAnImportKilledAnywhereIsThereWholeOrNotAtAll(t *testing.T) {
 			return err
 		},
 		func(t *testing.T, l *Ledger) error {
-			_, err := l.Import(t.Context(), batchOf(camera(), "B2"), strings.NewReader(file))
+			_, err := l.Import(t.Context(), batchOf(camera(), "B2"), strings.NewReader(fiveRows))
 			return err
 		},
 		func(t *testing.T, l *Ledger, kept bool) {
@@ -117,7 +109,7 @@ func TestAnImportKilledAnywhereIsThereWholeOrNotAtAll(t *testing.T) {
 			if !whole && err == nil && b.State != Rejected {
 				t.Errorf("batch is %s, want it admitted or rejected", b.State)
 			}
-			rows, left := writeChunk+1, 1
+			rows, left := 5, 1
 			if whole {
 				admitted[kept]++
 				left = 2
@@ -128,14 +120,14 @@ func TestAnImportKilledAnywhereIsThereWholeOrNotAtAll(t *testing.T) {
 			if keys, files := l.rows.(*testRows).left(), rowFiles(t, l); keys != left || len(files) != left {
 				t.Errorf("%d row keys and files %v are left, want %d of each", keys, files, left)
 			}
-			if a := admit(t, l, batchOf(camera(), "B2"), file); a.Already != whole || a.Devices != rows {
+			if a := admit(t, l, batchOf(camera(), "B2"), fiveRows); a.Already != whole || a.Devices != rows {
 				t.Errorf("retry says %+v after admission %v", a, whole)
 			}
 			untouched(t, l, int64(6+2*rows), 3+rows)
 			if b, err = l.Batch(t.Context(), "B2"); err != nil {
 				t.Fatal(err)
 			}
-			holds(t, l, b.Number, rows, map[string]string{"admin": "A02000", "service": "B02000"})
+			holds(t, l, b.Number, rows, map[string]string{"admin": "A00005", "service": "B00005"})
 		})
 	// The last commit admits. Lost, it doesn't; its head, and whatever is kept, does.
 	if admitted[false] < 1 || admitted[true] < 2 {
@@ -169,10 +161,9 @@ func TestARejectionKilledAnywhereLeavesNothing(t *testing.T) {
 // TestASweepKilledAnywhereIsDoneAgain leaves half an import and dies while it is
 // swept.
 func TestASweepKilledAnywhereIsDoneAgain(t *testing.T) {
-	file := longFile()
 	killEverywhere(t, 10,
 		func(t *testing.T, l *Ledger) error {
-			return halfAnImport(t, l, camera(), file)
+			return halfAnImport(t, l, camera(), fiveRows)
 		},
 		func(t *testing.T, l *Ledger) error { return l.sweep(t.Context()) },
 		func(t *testing.T, l *Ledger, _ bool) {
@@ -180,7 +171,7 @@ func TestASweepKilledAnywhereIsDoneAgain(t *testing.T) {
 			if keys, files := l.rows.(*testRows).left(), rowFiles(t, l); keys != 0 || len(files) != 0 {
 				t.Errorf("%d row keys and files %v are left, want none", keys, files)
 			}
-			admit(t, l, batchOf(camera(), "B1"), file)
+			admit(t, l, batchOf(camera(), "B1"), fiveRows)
 		})
 }
 
