@@ -3,8 +3,10 @@ package records
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,18 +15,22 @@ import (
 
 // Badger maps its files into memory, and a write into a hole of a mapped file
 // on a full disk ends the process with SIGBUS. So nothing of it may have holes
-// when it is written:
+// when it is written, or there must be room to fill them:
 //
 //   - the log in use is allocated to its full size at open;
 //   - the next log is made and allocated ahead, empty, under the name that
 //     Badger takes next;
-//   - tables are made when a log is full, and need the room of one: when that
-//     may happen and the disk is low, the ballast is given up for it first.
+//   - a full log becomes a table: the room of one is kept free for each, and when
+//     the disk is low the ballast is given up for it;
+//   - tables are merged only by merge, while there is room for a copy of them all.
 const (
 	defaultBallast = 96 << 20
 
 	// tableRoom is what flushing a full memory table may need.
 	tableRoom = 24 << 20
+
+	// logSize is what Badger makes a log.
+	logSize = 2 * memTable
 
 	// entryCost bounds what Badger adds to a key and value in its log and in its
 	// memory table (skiplist node 96, headers, version, checksum).
@@ -34,15 +40,27 @@ const (
 // space is the disk as the writer sees it. It is owned by the writer, and by
 // Open and Close while there is none.
 type space struct {
-	dir  string
-	size int64  // of the ballast
-	held bool   // the ballast is allocated
-	next string // the log made ahead, or empty
-	id   int    // number of the log in use
-	used int64  // at most this much is in it
+	dir     string
+	size    int64    // of the ballast
+	held    bool     // the ballast is allocated
+	next    string   // the log made ahead, or empty
+	id      int      // number of the log in use
+	used    int64    // at most this much is in it
+	full    []string // logs that Badger is making tables of
+	merging int64    // room that a merge under way may still take
 
 	// free returns the free bytes of the file system: statfs, or a test.
 	free func(dir string) (int64, error)
+}
+
+// avail is what is free beyond what Badger may take at any moment.
+func (s *space) avail() (int64, error) {
+	s.full = slices.DeleteFunc(s.full, func(name string) bool {
+		_, err := os.Stat(name)
+		return errors.Is(err, fs.ErrNotExist)
+	})
+	free, err := s.free(s.dir)
+	return free - int64(len(s.full))*tableRoom - s.merging, err
 }
 
 // low is the mark under which new claims are refused.
@@ -56,7 +74,7 @@ func (s *space) enter() error {
 	if err != nil {
 		return err
 	}
-	need := int64(2*memTable + tableRoom)
+	need := int64(logSize + tableRoom)
 	for _, name := range logs {
 		fi, err := os.Stat(name)
 		if err != nil {
@@ -73,25 +91,30 @@ func (s *space) enter() error {
 
 // want makes sure of need free bytes, giving up the ballast if it must.
 func (s *space) want(need int64) error {
-	free, err := s.free(s.dir)
+	avail, err := s.avail()
 	if err != nil {
 		return err
 	}
-	if free < need {
+	if avail < need {
 		if err := s.release(); err != nil {
 			return err
 		}
-		if free, err = s.free(s.dir); err != nil {
+		if avail, err = s.avail(); err != nil {
 			return err
 		}
 	}
-	if free < need {
-		return fmt.Errorf("%w: %d MiB are free, want %d: make room", ErrDiskFull, free>>20, need>>20)
+	if avail < need {
+		return diskFull(avail, need)
 	}
 	return nil
 }
 
-// entered allocates what Badger has just made, then the ballast.
+func diskFull(avail, need int64) error {
+	return fmt.Errorf("%w: %d MiB can be used, want %d: make room", ErrDiskFull, max(avail, 0)>>20, need>>20)
+}
+
+// entered allocates what Badger has just made. Logs that a crash left it is
+// making tables of.
 func (s *space) entered() error {
 	store := filepath.Join(s.dir, "badger")
 	entries, err := os.ReadDir(store)
@@ -104,15 +127,20 @@ func (s *space) entered() error {
 			if err != nil {
 				return fmt.Errorf("log %s has no number", e.Name())
 			}
+			s.full = append(s.full, filepath.Join(store, e.Name()))
 			s.id = max(s.id, id)
 		}
 		if err := allocate(filepath.Join(store, e.Name())); err != nil {
 			return fmt.Errorf("allocate %s: %w", e.Name(), err)
 		}
 	}
-	s.makeNext()
-	s.refill()
+	s.full = slices.DeleteFunc(s.full, func(name string) bool { return name == s.log(s.id) })
 	return syncDir(store)
+}
+
+// log is the name of a log.
+func (s *space) log(id int) string {
+	return filepath.Join(s.dir, "badger", fmt.Sprintf("%05d.mem", id))
 }
 
 // allocate fills the holes of a file.
@@ -129,14 +157,11 @@ func allocate(name string) error {
 }
 
 // makeNext makes the log that Badger takes next: empty, because it refuses one
-// with a size, and allocated all the same. Without room there is none, and
+// with a size, and allocated all the same. If that fails there is none, and
 // check refuses what would need it.
 func (s *space) makeNext() {
-	name := filepath.Join(s.dir, "badger", fmt.Sprintf("%05d.mem", s.id+1))
-	if err := reserve(name, unix.FALLOC_FL_KEEP_SIZE, 2*memTable); err != nil {
-		return
-	}
-	if syncDir(filepath.Dir(name)) == nil {
+	name := s.log(s.id + 1)
+	if reserve(name, unix.FALLOC_FL_KEEP_SIZE, logSize) == nil && syncDir(filepath.Dir(name)) == nil {
 		s.next = name
 	}
 }
@@ -172,53 +197,59 @@ func (s *space) release() error {
 // says why nothing at all may be written, because Badger may have to make a
 // table and there is no room left for one.
 func (s *space) check() (fresh, all error) {
-	free, err := s.free(s.dir)
+	avail, err := s.avail()
 	if err != nil {
 		return err, nil
 	}
-	if !s.held && free >= s.low()+s.size {
-		s.refill()
-		free -= s.size
-	}
-	if s.next == "" && free >= s.low() {
+	if s.next == "" && avail >= s.low()+logSize {
 		s.makeNext()
+		avail -= logSize
 	}
-	if s.used >= memTable && (free < s.low() || s.next == "") {
+	if !s.held && avail >= s.low()+s.size {
+		s.refill()
+		avail -= s.size
+	}
+	if s.used >= memTable && (avail < s.low() || s.next == "") {
 		if err := s.rotating(); err != nil {
 			return err, err
 		}
 	}
-	if free < s.low() || !s.held || s.next == "" {
-		return fmt.Errorf("%w: %d MiB are free, want %d: make room", ErrDiskFull, free>>20, (s.low()+s.size)>>20), nil
+	if avail < s.low() || !s.held || s.next == "" {
+		return diskFull(avail, s.low()+s.size), nil
 	}
 	return nil, nil
 }
 
-// rotating makes sure that Badger can go to its next log and flush the old one.
+// rotating makes sure that Badger can go to its next log and make a table of
+// the old one.
 func (s *space) rotating() error {
-	if s.next == "" {
-		if err := s.want(2*memTable + tableRoom); err != nil {
-			return err
-		}
-		s.makeNext()
+	if s.next != "" {
+		return s.want(tableRoom)
 	}
-	return s.want(tableRoom)
+	if err := s.want(logSize + tableRoom); err != nil {
+		return err
+	}
+	if s.makeNext(); s.next == "" {
+		return diskFull(0, logSize)
+	}
+	return nil
 }
 
 // expect counts a group that is about to be written.
 func (s *space) expect(entries, bytes int) { s.used += int64(bytes + entries*entryCost) }
 
 // committed notices that Badger went to its next log.
-func (s *space) committed() {
+func (s *space) committed() (rotated bool) {
 	if s.next == "" {
-		return
+		return false
 	}
 	if fi, err := os.Stat(s.next); err != nil || fi.Size() == 0 {
-		return
+		return false
 	}
+	s.full = append(s.full, s.log(s.id))
 	s.id++
 	s.next, s.used = "", 0
-	s.makeNext()
+	return true
 }
 
 // leave makes room for Badger to close, which turns its log into a table.

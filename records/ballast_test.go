@@ -1,13 +1,16 @@
 package records
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 
+	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
 )
 
@@ -46,12 +49,11 @@ func fill(t *testing.T, name string) {
 	}
 }
 
-// churn writes without new claims, as settling does, until it is refused or
-// total bytes are written.
-func churn(t *testing.T, l *Ledger, total int) (written int, err error) {
+// churn commits until it is refused or total bytes are written.
+func churn(t *testing.T, commit func(context.Context, func(*txn) error) error, total int) (written int, err error) {
 	t.Helper()
 	for written < total {
-		if err := l.commit(t.Context(), func(t *txn) error {
+		if err := commit(t.Context(), func(t *txn) error {
 			for i := range 100 {
 				t.set(counterKey(fmt.Sprint("churn", written, i)), make([]byte, 2000))
 			}
@@ -82,7 +84,7 @@ func TestAFullDiskIsARefusal(t *testing.T) {
 	if err := claimOne(t.Context(), l, 2); !errors.Is(err, ErrDiskFull) {
 		t.Fatalf("claim on a full disk: %v, want ErrDiskFull", err)
 	}
-	n, err := churn(t, l, 64<<20)
+	n, err := churn(t, l.commit, 64<<20)
 	if n < 8<<20 || !errors.Is(err, ErrDiskFull) {
 		t.Errorf("settling wrote %d bytes, %v, want at least 8 MiB and then ErrDiskFull", n, err)
 	}
@@ -114,7 +116,7 @@ func TestLogsHaveNoHoles(t *testing.T) {
 	l := open(t, create(t))
 	for range 3 {
 		before := l.space.id
-		if _, err := churn(t, l, 20<<20); err != nil {
+		if _, err := churn(t, l.commit, 20<<20); err != nil {
 			t.Fatal(err)
 		}
 		if l.space.id == before {
@@ -181,5 +183,91 @@ func TestAFullDiskIsSaidAtOpen(t *testing.T) {
 	_, err := Open(t.Context(), disk, newTestKeys("a"), nil, small())
 	if !errors.Is(err, ErrDiskFull) {
 		t.Errorf("open on a full disk: %v, want ErrDiskFull", err)
+	}
+}
+
+// TestADiskThatWeFillIsARefusal writes what counts as new until the disk is full,
+// while Badger turns logs into tables and has them merged.
+func TestADiskThatWeFillIsARefusal(t *testing.T) {
+	disk := tmpfs(t, 448)
+	if err := Create(t.Context(), disk, newTestKeys("a"), small()); err != nil {
+		t.Fatal(err)
+	}
+	l := open(t, disk)
+	written, err := churn(t, l.commitNew, 1<<30)
+	if !errors.Is(err, ErrDiskFull) || written < 100<<20 {
+		t.Fatalf("after %d MiB: %v, want ErrDiskFull after 100 or more", written>>20, err)
+	}
+	merged := func(t badger.TableInfo) bool { return t.Level > 0 }
+	if !slices.ContainsFunc(l.db.Tables(), merged) {
+		t.Error("no tables were merged")
+	}
+	put := l.last
+	if written, err = churn(t, l.commit, 4<<20); err != nil { // as settling does
+		t.Errorf("settling after %d bytes: %v", written, err)
+	}
+	if l.last.seq == put.seq {
+		t.Error("settling wrote nothing")
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, disk)
+	if c := clean(t, l); c.Groups < put.seq {
+		t.Errorf("%d groups after reopening, want at least %d", c.Groups, put.seq)
+	}
+}
+
+// TestTablesAreMerged leaves a new table at each close, as commands do that open
+// the ledger for a moment.
+func TestTablesAreMerged(t *testing.T) {
+	dir := create(t)
+	var l *Ledger
+	for n := range mergeTables + 2 {
+		l = open(t, dir)
+		put(t, l, uint64(n))
+		if n <= mergeTables {
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got := len(l.db.Tables()); got >= mergeTables {
+		t.Errorf("%d tables, want fewer than %d", got, mergeTables)
+	}
+	if l.last.claims.n != mergeTables+2 {
+		t.Errorf("%d claims, want %d", l.last.claims.n, mergeTables+2)
+	}
+}
+
+func TestTablesAreNotMergedWithoutRoom(t *testing.T) {
+	l := open(t, create(t))
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range mergeTables - 1 { // and one from its creation
+		l = open(t, l.dir)
+		testWrite(t, l)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Between close and open nobody but the test has the folder.
+	l, err := enter(l.dir, headName, small())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		free int64
+		want bool
+	}{{tableRoom, false}, {tableRoom + 1<<20, true}} {
+		l.space.free = func(string) (int64, error) { return tt.free, nil }
+		if l.mergeIfDue(); (l.merge != nil) != tt.want || (l.space.merging > 0) != tt.want {
+			t.Errorf("with %d bytes free a merge runs: %v, want %v", tt.free, l.merge != nil, tt.want)
+		}
+	}
+	l.awaitMerge()
+	if err := l.leave(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -68,6 +68,7 @@ type Ledger struct {
 	head  *headFile
 	space *space
 	last  groupRecord // the newest group
+	merge chan error  // answers when the merge under way is done; nil: there is none
 
 	imports *imports
 

@@ -19,7 +19,7 @@ type Stats struct {
 	Devices  map[DeviceState]int `json:"devices"`
 	Checks   int                 `json:"checks"`     // questions about values, imports included
 	Rejected int                 `json:"rejections"` // imports that were refused for what they hold
-	Bytes    int64               `json:"bytes"` // of disk, the reserve included
+	Bytes    int64               `json:"bytes"`      // of disk, the reserve included
 	Free     int64               `json:"free_bytes"`
 	Key      string              `json:"index_key"`
 	Scope    string              `json:"scope"`

@@ -182,6 +182,8 @@ func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
 	o.Compression = options.None
 	o.BlockCacheSize = 16 << 20
 	o.MetricsEnabled = false
+	o.NumCompactors = 0                 // merge does it, where there is room
+	o.NumLevelZeroTablesStall = 1 << 30 // so nothing waits for it
 	o.Logger = storeLog{log}
 	db, err = badger.Open(o)
 	if err != nil {

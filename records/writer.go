@@ -69,6 +69,9 @@ func (l *Ledger) submit(o *op) error {
 // the ledger is closed or broken.
 func (l *Ledger) write() {
 	defer close(l.wrote)
+	defer l.awaitMerge()
+	l.space.check() // takes ballast and next log; why it can't, the first group will hear
+	l.mergeIfDue()
 	for {
 		select {
 		case <-l.quit:
@@ -121,6 +124,7 @@ type group struct {
 func (l *Ledger) newGroup() *group {
 	g := &group{l: l, read: l.db.NewTransaction(true), writes: map[string][]byte{}}
 	now := l.now()
+	l.noteMerged()
 	g.fresh, g.all = l.space.check()
 	if g.fresh == nil && now.Before(l.last.time.Add(-clockSlack)) {
 		g.fresh = fmt.Errorf("%w of %s: set the clock, then go on", ErrClock, l.last.time.Format(time.RFC3339))
@@ -204,11 +208,14 @@ func (g *group) commit() error {
 	if err := g.l.commitTxn(g.read); err != nil {
 		return err
 	}
-	g.l.space.committed()
+	rotated := g.l.space.committed()
 	if err := g.l.head.advance(g.rec); err != nil {
 		return err
 	}
 	g.l.last = g.rec
+	if rotated {
+		g.l.mergeIfDue()
+	}
 	return nil
 }
 
