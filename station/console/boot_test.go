@@ -40,8 +40,12 @@ func (l *loader) run(p *peer) {
 			p.say("<INTERRUPT>\r\n=> ")
 		case '\r':
 			p.say("\r\n")
-			if m := typedMark.FindStringSubmatch(line); m != nil {
-				p.say(m[1] + m[2] + "\r\n")
+			for _, m := range typedMark.FindAllStringSubmatch(line, -1) {
+				p.say(m[1] + m[2])
+				if strings.HasSuffix(m[2], "e") {
+					p.say(" 0")
+				}
+				p.say("\r\n")
 			}
 			line = ""
 			p.say("=> ")
@@ -68,7 +72,8 @@ func TestABootIsInterruptedAndAnIdleBoardIsFound(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			tt.script.Dialect = console.UBoot
 			start := time.Now()
-			_, err := identify(t, tt.script, plug(t, tt.loader.run), station.Vars{}, console.Step{Interrupt: true, Fail: "login: "})
+			_, err := identify(t, tt.script, plug(t, tt.loader.run), station.Vars{},
+				console.Step{Interrupt: true, Fail: "login: "}, console.Step{Run: "version"})
 			if took := time.Since(start); err != nil || took > tt.within {
 				t.Errorf("%s: after %v: %v, want the prompt within %v", tt.name, took, err, tt.within)
 			}

@@ -121,6 +121,8 @@ nudge = "1s"
 user = "root"
 maintenance_password = "factory-123"
 banner = '(ACME) gateway'
+write = "printf %s {wifi} > /etc/wifi"
+check = "test \"$(cat /etc/wifi)\" = {wifi}"
 restart = "power"
 reset = "factory-reset"
 `)
@@ -128,6 +130,7 @@ reset = "factory-reset"
 		t.Errorf("facts are %v", facts)
 	}
 	r.give("admin", again)
+	r.give("wifi", own)
 	r.must(station.Inject, station.Restart, station.Identify, station.Prove)
 	if err := r.refuse("root", getty.Default); err != nil {
 		t.Error(err)

@@ -60,7 +60,11 @@ type rig struct {
 // of its console, and its power switch.
 func insert(t *testing.T, driver, path string, power func(ctx context.Context, on bool) error) *rig {
 	t.Helper()
-	p, err := profile.Parse([]byte(device+driver), "device.toml", time.Now())
+	text := device
+	if strings.Contains(driver, "{wifi}") {
+		text = strings.Replace(text, "[proof]", "[[credential]]\nname = \"wifi\"\nkind = \"wifi-psk\"\norigin = \"generated\"\n\n[proof]", 1)
+	}
+	p, err := profile.Parse([]byte(text+driver), "device.toml", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

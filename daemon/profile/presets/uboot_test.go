@@ -24,6 +24,11 @@ hardware_id_match = '^ethaddr=(\S+)$'
 serial = "printenv serial#"
 `
 
+// second is another credential of the board.
+const second = `variable2 = "wifi_key"
+value2 = "{wifi}"
+`
+
 func board(t *testing.T, b uboot.Board, driver string) (*uboot.Machine, *rig) {
 	t.Helper()
 	m, err := uboot.Start(t.Context(), b, t.TempDir())
@@ -42,12 +47,13 @@ func TestBoardsStoreAVerifierAndFindItAfterThePowerWasOff(t *testing.T) {
 	for _, b := range []uboot.Board{uboot.NanoPiNEO, uboot.OrangePiPlus} {
 		t.Run(string(b), func(t *testing.T) {
 			t.Parallel()
-			m, r := board(t, b, nanopi)
+			m, r := board(t, b, nanopi+second)
 			facts := r.must(station.Identify)
 			if facts["hardware_id"] != "02:81:4a:58:bd:80" || facts["serial"] != "02c000814a58bd80" || facts["firmware"] != "2023.01+dfsg-2+deb12u3" {
 				t.Errorf("facts are %v", facts)
 			}
 			r.give("admin.verifier", verifier)
+			r.give("wifi", again)
 			r.must(station.Inject, station.Restart, station.Identify, station.Prove)
 			if err := r.refuse("admin", "factory-123"); err != nil {
 				t.Error(err)
