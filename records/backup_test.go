@@ -109,7 +109,7 @@ func TestARestoredLedgerDistrustsItself(t *testing.T) {
 
 func TestABackupIsOfOneMoment(t *testing.T) {
 	l := open(t, create(t))
-	openBatch(t, l, generated(), 1000)
+	openBatch(t, l, generated(), 1_000_000)
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
 	wg.Go(func() {
