@@ -130,7 +130,11 @@ func (s *space) entered() error {
 			s.full = append(s.full, filepath.Join(store, e.Name()))
 			s.id = max(s.id, id)
 		}
-		if err := allocate(filepath.Join(store, e.Name())); err != nil {
+		err := allocate(filepath.Join(store, e.Name()))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // Badger, which is at work already, has made a table of this log
+		}
+		if err != nil {
 			return fmt.Errorf("allocate %s: %w", e.Name(), err)
 		}
 	}

@@ -271,3 +271,19 @@ func TestTablesAreNotMergedWithoutRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestALogThatBadgerJustMadeATableOf stands a link that leads nowhere for a log
+// that is removed between the listing and the look at it.
+func TestALogThatBadgerJustMadeATableOf(t *testing.T) {
+	l := open(t, create(t))
+	gone := filepath.Join(l.dir, "badger", "00000.mem")
+	if err := os.Symlink("nowhere", gone); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.space.entered(); err != nil {
+		t.Errorf("entered = %v, want nil: the log is gone, which is fine", err)
+	}
+	if err := os.Remove(gone); err != nil {
+		t.Fatal(err)
+	}
+}
