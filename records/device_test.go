@@ -172,3 +172,116 @@ func TestQuotaHoldsForParallelSlots(t *testing.T) {
 		t.Errorf("made %v, want %v", made, want)
 	}
 }
+
+// TestTwoSlotsCannotShareWhatTheyWereClearedFor clears twice before it assigns.
+func TestTwoSlotsCannotShareWhatTheyWereClearedFor(t *testing.T) {
+	one := generated()
+	for _, tt := range []struct {
+		name   string
+		quota  int
+		first  Sight
+		second Sight
+	}{
+		{"a device", 10, sight(one, "SN1", "H1"), sight(one, "SN1", "H1")},
+		{"a serial", 10, sight(one, "SN1", "H1"), sight(one, "SN1", "H2")},
+		{"a hardware id", 10, sight(one, "SN1", "H1"), sight(one, "SN2", "H1")},
+		{"the last of a quota", 1, sight(one, "SN1", "H1"), sight(one, "SN2", "H2")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := open(t, create(t))
+			openBatch(t, l, one, tt.quota)
+			c, err := l.Interlock(t.Context(), tt.second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			assign(t, l, tt.first, "PASSWORD-1")
+			v := value("PASSWORD-2")
+			defer v["admin"].Close()
+			if _, err := l.Assign(t.Context(), AssignRequest{Sight: tt.second, Clearance: c, Generated: v}); !errors.Is(err, ErrRefused) {
+				t.Errorf("the second: %v, want a refusal", err)
+			}
+			if c := clean(t, l); c.Claims != 1 {
+				t.Errorf("%d claims, want only the first's", c.Claims)
+			}
+		})
+	}
+}
+
+// TestWhatChangedSinceTheClearanceIsRefused settles a device in between.
+func TestWhatChangedSinceTheClearanceIsRefused(t *testing.T) {
+	l := open(t, create(t))
+	p := generated()
+	openBatch(t, l, p, 10)
+	s := sight(p, "SN1", "H1")
+	c, err := l.Interlock(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seal(t, l, s, "PASSWORD-1")
+	v := value("PASSWORD-2")
+	defer v["admin"].Close()
+	if _, err := l.Assign(t.Context(), AssignRequest{Sight: s, Clearance: c, Generated: v}); !errors.Is(err, ErrRefused) {
+		t.Errorf("assign to a device sealed since: %v, want a refusal", err)
+	}
+	c.Batch = "B2"
+	if _, err := l.Assign(t.Context(), AssignRequest{Sight: sight(p, "SN3", "H3"), Clearance: c, Generated: v}); err == nil {
+		t.Error("assign in a batch that isn't there: no error")
+	}
+}
+
+func TestEqualValuesOfOneDeviceAreReuse(t *testing.T) {
+	l := admitted(t)
+	s := sight(camera(), "SN1", "H1")
+	c, err := l.Interlock(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, wifi := range []string{"AAAAAA", "aaa-aaa", "DDDDDD"} { // its own admin password, in two spellings, and another's
+		v := map[string]*secret.Value{"wifi": secret.From([]byte(wifi))}
+		defer v["wifi"].Close()
+		if _, err := l.Assign(t.Context(), AssignRequest{Sight: s, Clearance: c, Generated: v}); !errors.Is(err, ErrReused) {
+			t.Errorf("wifi password that is used already: %v, want ErrReused", err)
+		}
+	}
+	if _, err := l.Assign(t.Context(), AssignRequest{Sight: s, Clearance: c}); err == nil {
+		t.Error("assign without the generated value: no error")
+	}
+	if d := device(t, l, "SN1"); d.State != Waiting || len(d.Attempts) != 0 {
+		t.Errorf("device is %+v, want it waiting, untouched", d)
+	}
+}
+
+func TestADeviceIsFoundByProductAndSerial(t *testing.T) {
+	l := open(t, create(t))
+	for n, id := range []string{"cam", "lock", "lamp"} {
+		p := generated()
+		p.ID = id
+		addBatch(t, l, batchRecord{Number: uint32(n + 1), Name: "B-" + id, Product: id, Profile: p.Profile, State: Opened, Kind: GeneratedBatch, Quota: 10})
+		seal(t, l, sight(p, "SN1", "H1"), "PASSWORD OF "+id)
+		if n == 1 {
+			seal(t, l, sight(p, "SN2", "H2"), "SECOND PASSWORD OF "+id)
+		}
+	}
+	if d, err := l.Device(t.Context(), "lock", "SN1"); err != nil || d.Product != "lock" {
+		t.Errorf("by product and serial: %+v, %v", d, err)
+	}
+	if d, err := l.Device(t.Context(), "", "SN2"); err != nil || d.Product != "lock" {
+		t.Errorf("by serial alone: %+v, %v", d, err)
+	}
+	if _, err := l.Device(t.Context(), "", "SN1"); !errors.Is(err, ErrRefused) {
+		t.Errorf("a serial of three products: %v, want a refusal", err)
+	}
+	if _, err := l.Device(t.Context(), "", "SN9"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("an unknown serial: %v, want ErrNotFound", err)
+	}
+	for batch, want := range map[string]int{"": 4, "B-lock": 2, "B-none": 0} {
+		n := 0
+		if err := l.Devices(t.Context(), batch, func(d Device) bool { n++; return true }); err != nil || n != want {
+			t.Errorf("batch %q has %d devices, %v, want %d", batch, n, err, want)
+		}
+	}
+	n := 0
+	if err := l.Devices(t.Context(), "", func(Device) bool { n++; return n < 2 }); err != nil || n != 2 {
+		t.Errorf("stopped after %d devices, %v, want 2", n, err)
+	}
+}
