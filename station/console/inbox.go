@@ -55,11 +55,12 @@ func (b *inbox) read() {
 // pump reads until the port fails or its deadline passes.
 func (b *inbox) pump() error {
 	var chunk [chunkSize]byte
-	defer secret.Wipe(chunk[:])
+	defer secret.Wipe(chunk[:]) // a port may write to it and fail
 	for empty := 0; empty < maxEmptyReads; {
 		n, err := b.port.Read(chunk[:])
 		if n > 0 {
 			b.put(chunk[:n])
+			secret.Wipe(chunk[:n])
 			empty = -1
 		}
 		if err != nil {
