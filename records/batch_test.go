@@ -236,6 +236,11 @@ func TestReplaceGivesBurnedSerialsNewRows(t *testing.T) {
 	expect(t, reject(t, l, replacing(), "serial,admin,service\nSN3,GGGGGG,aaaaaa\nSN2,IIIIII,JJJJJJ\nSN9,KKKKKK,LLLLLL\n"), 3,
 		"1 SN3 service C-UNIQ: batch B1 row 1 admin",
 		"2 SN2  SERIAL: batch B1 row 2: device is waiting", "3 SN9  SERIAL: no device of the batch has this serial")
+	expect(t, reject(t, l, replacing(), "serial,admin,service\nSN1,AAAAAA,BBBBBB\n"), 2, // which it had
+		"1 SN1 admin C-UNIQ: batch B1 row 1 admin", "1 SN1 service C-UNIQ: batch B1 row 1 service")
+	if a := reject(t, l, replacing(), threeRows); a.Already || a.Total != 7 {
+		t.Errorf("the batch's own file as a replacement is %+v, want 7 violations", a)
+	}
 	dry := replacing()
 	dry.DryRun = true
 	admit(t, l, dry, twoRows)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -297,6 +298,22 @@ func TestImportsAndClaimsThatRaceNeverShareAValue(t *testing.T) {
 		}
 	}
 	untouched(t, l, int64(4*admitted+claimed), 2*admitted+claimed)
+}
+
+func TestOneImportWritesAtATime(t *testing.T) {
+	l := importer(t)
+	raced(l, func() {
+		l.imports.fault = nil
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		_, err := l.Import(ctx, batchOf(camera(), "B2"), strings.NewReader(fiveRows))
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("second import says %v, want it to wait for the first", err)
+		}
+	})
+	admit(t, l, batchOf(camera(), "B1"), threeRows)
+	admit(t, l, batchOf(camera(), "B2"), fiveRows)
+	untouched(t, l, 16, 8)
 }
 
 func TestTwoImportsOfOneNameDontMix(t *testing.T) {
