@@ -113,32 +113,31 @@ func diskFull(avail, need int64) error {
 	return fmt.Errorf("%w: %d MiB can be used, want %d: make room", ErrDiskFull, max(avail, 0)>>20, need>>20)
 }
 
-// entered allocates what Badger has just made. Logs that a crash left it is
-// making tables of.
+// entered allocates what Badger has just made to write to: the newest log and
+// the value log, which stays empty. Older logs it is making tables of already.
 func (s *space) entered() error {
 	store := filepath.Join(s.dir, "badger")
-	entries, err := os.ReadDir(store)
+	logs, err := filepath.Glob(filepath.Join(store, "*.mem"))
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		if n, ok := strings.CutSuffix(e.Name(), ".mem"); ok {
-			id, err := strconv.Atoi(n)
-			if err != nil {
-				return fmt.Errorf("log %s has no number", e.Name())
-			}
-			s.full = append(s.full, filepath.Join(store, e.Name()))
-			s.id = max(s.id, id)
-		}
-		err := allocate(filepath.Join(store, e.Name()))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // Badger, which is at work already, has made a table of this log
-		}
+	for _, name := range logs {
+		id, err := strconv.Atoi(strings.TrimSuffix(filepath.Base(name), ".mem"))
 		if err != nil {
-			return fmt.Errorf("allocate %s: %w", e.Name(), err)
+			return fmt.Errorf("log %s has no number", name)
+		}
+		s.id = max(s.id, id)
+	}
+	s.full = slices.DeleteFunc(logs, func(name string) bool { return name == s.log(s.id) })
+	values, err := filepath.Glob(filepath.Join(store, "*.vlog"))
+	if err != nil {
+		return err
+	}
+	for _, name := range append(values, s.log(s.id), filepath.Join(store, "DISCARD")) {
+		if err := allocate(name); err != nil {
+			return fmt.Errorf("allocate %s: %w", name, err)
 		}
 	}
-	s.full = slices.DeleteFunc(s.full, func(name string) bool { return name == s.log(s.id) })
 	return syncDir(store)
 }
 

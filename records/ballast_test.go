@@ -190,10 +190,11 @@ func TestAFullDiskIsSaidAtOpen(t *testing.T) {
 // while Badger turns logs into tables and has them merged.
 func TestADiskThatWeFillIsARefusal(t *testing.T) {
 	disk := tmpfs(t, 448)
-	if err := Create(t.Context(), disk, newTestKeys("a"), small()); err != nil {
+	o := Options{Ballast: 32 << 20}
+	if err := Create(t.Context(), disk, newTestKeys("a"), o); err != nil {
 		t.Fatal(err)
 	}
-	l := open(t, disk)
+	l := openWith(t, disk, newTestKeys("a"), nil, o)
 	written, err := churn(t, l.commitNew, 1<<30)
 	if !errors.Is(err, ErrDiskFull) || written < 100<<20 {
 		t.Fatalf("after %d MiB: %v, want ErrDiskFull after 100 or more", written>>20, err)
@@ -203,7 +204,7 @@ func TestADiskThatWeFillIsARefusal(t *testing.T) {
 		t.Error("no tables were merged")
 	}
 	put := l.last
-	if written, err = churn(t, l.commit, 4<<20); err != nil { // as settling does
+	if written, err = churn(t, l.commit, 10<<20); err != nil { // as settling does
 		t.Errorf("settling after %d bytes: %v", written, err)
 	}
 	if l.last.seq == put.seq {
@@ -212,7 +213,7 @@ func TestADiskThatWeFillIsARefusal(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	l = open(t, disk)
+	l = openWith(t, disk, newTestKeys("a"), nil, o)
 	if c := clean(t, l); c.Groups < put.seq {
 		t.Errorf("%d groups after reopening, want at least %d", c.Groups, put.seq)
 	}
