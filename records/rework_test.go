@@ -263,6 +263,12 @@ func TestReworkOfGeneratedCredentials(t *testing.T) {
 	}
 
 	order(t, l, "SN1", BoardSwap)
+	if got := settle(t, l, assign(t, l, sight(p, "SN1", "H2"), "PASSWORD-5"), false); got != Burned {
+		t.Errorf("an untouched new board is %s, want burned: it never held anything", got)
+	}
+	if d := device(t, l, "SN1"); d.Attempts[2].Credentials[0].State != superseded || d.Rework != nil {
+		t.Errorf("after a board swap: %+v, want what the old board holds superseded", d)
+	}
 	seal(t, l, sight(p, "SN1", "H2"), "PASSWORD-4")
 	if d := device(t, l, "SN1"); d.HardwareID != "H2" || d.Attempts[2].HardwareID != "H1" {
 		t.Errorf("after a board swap: %+v, want H2, and H1 in the old attempt", d)

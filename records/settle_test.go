@@ -89,6 +89,22 @@ func TestSettlingIsForOnce(t *testing.T) {
 	}
 }
 
+func TestAnOldAssignmentSettlesNothingNew(t *testing.T) {
+	l := open(t, create(t))
+	openBatch(t, l, generated(), 10)
+	s := sight(generated(), "SN1", "H1")
+	old := assign(t, l, s, "PASSWORD-1")
+	settle(t, l, old, false)
+	a := assign(t, l, s, "PASSWORD-2")
+	if err := l.SetMark(t.Context(), old, Injecting); !errors.Is(err, ErrRefused) {
+		t.Errorf("mark by the old assignment: %v, want a refusal", err)
+	}
+	if _, err := l.Settle(t.Context(), old, Settlement{}); !errors.Is(err, ErrRefused) {
+		t.Errorf("settle by the old assignment: %v, want a refusal", err)
+	}
+	settle(t, l, a, false)
+}
+
 func TestADeviceIsNotSealedUnproved(t *testing.T) {
 	l := open(t, create(t))
 	openBatch(t, l, generated(), 10)
