@@ -224,7 +224,7 @@ func (d *Device) holds() *Attempt {
 // nothing was done with it, or only by the same hardware id and it was kept.
 func (d *Device) rowFree(hardwareID string) bool {
 	for _, a := range d.ofRow() {
-		if a.HardwareID != hardwareID || a.Outcome == Sealed || a.Outcome == Doubtful || a.Outcome == Burned {
+		if a.HardwareID != hardwareID || a.Outcome != Kept {
 			return false
 		}
 	}

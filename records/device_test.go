@@ -285,3 +285,29 @@ func TestADeviceIsFoundByProductAndSerial(t *testing.T) {
 		t.Errorf("stopped after %d devices, %v, want 2", n, err)
 	}
 }
+
+// TestARowThatHoldsWhatWasNotAdmittedIsAFault looks for the claim of one row under
+// the name of another.
+func TestARowThatHoldsWhatWasNotAdmittedIsAFault(t *testing.T) {
+	l := admitted(t)
+	admin := secret.From([]byte("AAAAAA")) // of row 1
+	defer admin.Close()
+	set, err := l.indexesOf(t.Context(), camera().ID, camera().Credentials[1], admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		want ownerRef
+		fine bool
+	}{
+		{"its own", ownerRef{Batch: 1, Row: 1, Position: 1}, true},
+		{"another row", ownerRef{Batch: 1, Row: 2, Position: 1}, false},
+		{"another credential", ownerRef{Batch: 1, Row: 1, Position: 2}, false},
+		{"another batch", ownerRef{Batch: 2, Row: 1, Position: 1}, false},
+	} {
+		if err := l.commit(t.Context(), func(t *txn) error { _, _, err := t.claimed(set, tt.want); return err }); (err == nil) != tt.fine {
+			t.Errorf("%s: %v, want it found: %v", tt.name, err, tt.fine)
+		}
+	}
+}
