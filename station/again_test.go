@@ -45,10 +45,14 @@ func TestADeviceSeenAgainProvesWhatItHolds(t *testing.T) {
 		if got := r.await(station.WaitScan); got.Error != "scan: this is not the label of this device" {
 			t.Errorf("after a wrong label the slot shows %q", got.Error)
 		}
-		scan(t, r.slot, labelCode(d))
+		code := secret.From([]byte(labelCode(d)))
+		d.locked = false // so that a second lock would show
+		if err := r.slot.Scan(code); err != nil {
+			t.Errorf("Scan = %v", err)
+		}
 		got := r.await(station.Pass)
-		if got.Result != "already done" || got.Serial != "SN1" {
-			t.Errorf("slot shows %+v", got)
+		if got.Result != "already done" || got.Serial != "SN1" || d.locked || !closed(code) {
+			t.Errorf("slot shows %+v, locked %v, scan wiped %v; want it proved only", got, d.locked, closed(code))
 		}
 		if n := len(r.source.values); n != 2 {
 			t.Errorf("%d values were drawn, want only the two of the first time", n)

@@ -58,8 +58,8 @@ func TestCommitFaults(t *testing.T) {
 					d := newDevice("SN1")
 					got := r.put(d)
 					err := r.end()
-					if !errors.Is(err, station.ErrStop) || !errors.Is(err, errCut) || got.State == station.Pass {
-						t.Errorf("Run = %v and the slot shows %s, want it stopped", err, got.State)
+					if !errors.Is(err, station.ErrStop) || !errors.Is(err, errCut) || got.State != station.Stopped || err.Error() != got.Error {
+						t.Errorf("Run = %v and the slot shows %s %q, want it stopped with the same text", err, got.State, got.Error)
 					}
 					if v := r.source.values; d.has(v[0]) != tt.injected || d.locked != tt.locked || (len(r.paper.labels()) > 0) != tt.labelled {
 						t.Errorf("device has it: %v, locked %v, %d labels, want injected %v, locked %v, labelled %v",

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"mintmark/hsm/secret"
 	"mintmark/records"
 	"mintmark/station"
 )
@@ -96,6 +97,90 @@ func TestASwappedDeviceIsNeverLocked(t *testing.T) {
 		}
 		if !strings.HasPrefix(got.Remedy, "destroy label 1; ") {
 			t.Errorf("remedy is %q, want it to name the label", got.Remedy)
+		}
+	})
+}
+
+// TestADeviceThatForgetsWhoItIsFails has it change its identity at its restart.
+func TestADeviceThatForgetsWhoItIsFails(t *testing.T) {
+	for name, tt := range map[string]struct {
+		be  func(*device)
+		err string
+	}{
+		"another serial": {func(d *device) { d.serial = "SN2" }, "restart: another device: it says serial SN2, want SN1"},
+		"no serial":      {func(d *device) { d.serial = "" }, "restart: another device: it says no serial, want SN1"},
+		"no hardware id": {func(d *device) { d.hardware = "" }, "restart: another device: it says no hardware id, want HW-SN1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T, r *rig) {
+				r.batch("B1", 10)
+				d := newDevice("SN1")
+				r.driver.do = func(p station.Phase, _ station.Vars) {
+					if p == station.Restart {
+						d.mu.Lock()
+						defer d.mu.Unlock()
+						tt.be(d)
+					}
+				}
+				r.start()
+				r.want(r.put(d), station.Fail, tt.err, "SN1", records.Burned)
+			})
+		})
+	}
+}
+
+// TestADeviceThatIsPulledWhileItsLabelPrints says nothing to anyone meanwhile.
+func TestADeviceThatIsPulledWhileItsLabelPrints(t *testing.T) {
+	in(t, func(t *testing.T, r *rig) {
+		r.batch("B1", 10)
+		r.paper.during = func() {
+			synctest.Wait() // for whoever watches the slot
+			r.bay.pull()
+			synctest.Wait()
+		}
+		r.start()
+		got := r.put(newDevice("SN1"))
+		r.want(got, station.Fail, "lock: device left the slot", "SN1", records.Burned)
+		if want := "destroy label 1; put it in again"; !strings.HasPrefix(got.Remedy, want) {
+			t.Errorf("remedy is %q, want %q", got.Remedy, want)
+		}
+	})
+}
+
+func TestTheLabelOfADoubtfulDeviceIsKept(t *testing.T) {
+	in(t, func(t *testing.T, r *rig) {
+		r.batch("B1", 10)
+		d := newDevice("SN1")
+		d.faults = map[station.Phase]fault{station.Lock: refuse}
+		r.start()
+		got := r.put(d)
+		r.want(got, station.Fail, "lock: ", "SN1", records.Doubtful)
+		if want := "keep label 1 with the device; "; !strings.HasPrefix(got.Remedy, want) {
+			t.Errorf("remedy is %q, want %q", got.Remedy, want)
+		}
+	})
+}
+
+// TestCandidatesAreWiped keeps those that the driver was given.
+func TestCandidatesAreWiped(t *testing.T) {
+	in(t, func(t *testing.T, r *rig) {
+		r.batch("B1", 10)
+		var given []*secret.Value
+		r.driver.do = func(p station.Phase, v station.Vars) {
+			if p != station.Refuse {
+				return
+			}
+			for name, s := range v.Secret {
+				if !strings.HasPrefix(name, "candidate") {
+					t.Errorf("driver was given %s to refuse", name)
+				}
+				given = append(given, s)
+			}
+		}
+		r.start()
+		r.sealed("SN1")
+		if len(given) != 2 || !closed(given[0]) || !closed(given[1]) {
+			t.Errorf("%d candidates were given and not all wiped", len(given))
 		}
 	})
 }

@@ -91,6 +91,7 @@ type paper struct {
 	ready   error
 	print   error
 	printed []string
+	during  func() // called while it prints
 }
 
 func (p *paper) Ready(context.Context) error {
@@ -103,6 +104,9 @@ func (p *paper) Print(_ context.Context, zpl *secret.Value) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.printed = append(p.printed, string(zpl.Bytes()))
+	if p.during != nil {
+		p.during()
+	}
 	return p.print
 }
 
