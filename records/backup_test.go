@@ -165,6 +165,8 @@ func TestRestoreRefuses(t *testing.T) {
 		{"a byte changed", flipped(len(good) - 100), newTestKeys("a"), "damaged"},
 		{"newer schema", newer.Bytes(), newTestKeys("a"), "newer schema"},
 		{"wrong key", good, newTestKeys("b"), "index key is not this ledger's"},
+		{"wrong key, which is told before the rest is read", good[:len(good)/2], newTestKeys("b"), "index key is not this ledger's"},
+		{"a huge frame", append([]byte(backupMagic), frameHeader, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0), newTestKeys("a"), "a frame of 4294967295 bytes"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -216,6 +218,9 @@ func TestRowsThatWaitSurviveARestore(t *testing.T) {
 	}
 	if _, _, err := l.Thaw(t.Context(), "camera", nil, Actor{Supervisor: true}); err != nil {
 		t.Fatal(err)
+	}
+	if d := device(t, l, "SN1"); d.State != Kept {
+		t.Errorf("SN1 is %s after thawing, want kept as before", d.State)
 	}
 	cannot(t, l, "SN1", "H7", "serial is bound to another hardware id")
 	for _, serial := range []string{"SN1", "SN2"} {

@@ -67,26 +67,17 @@ func (s *space) avail() (int64, error) {
 func (s *space) low() int64 { return max(s.size, tableRoom) }
 
 // enter makes room for Badger to open: it writes at once to a new log and turns
-// each log that a crash left into a table. It also removes logs that are empty,
-// on which Badger fails: those made ahead, and one that it had just made.
+// each log that a crash left into a table.
 func (s *space) enter() error {
-	logs, err := filepath.Glob(filepath.Join(s.dir, "badger", "*.mem"))
+	store := filepath.Join(s.dir, "badger")
+	if err := removeStillborn(store); err != nil {
+		return err
+	}
+	logs, err := filepath.Glob(filepath.Join(store, "*.mem"))
 	if err != nil {
 		return err
 	}
-	need := int64(logSize + tableRoom)
-	for _, name := range logs {
-		fi, err := os.Stat(name)
-		if err != nil {
-			return err
-		}
-		if fi.Size() > 0 {
-			need += tableRoom
-		} else if err := os.Remove(name); err != nil {
-			return err
-		}
-	}
-	return s.want(need)
+	return s.want(logSize + tableRoom + int64(len(logs))*tableRoom)
 }
 
 // want makes sure of need free bytes, giving up the ballast if it must.

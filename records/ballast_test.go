@@ -288,3 +288,49 @@ func TestALogThatBadgerJustMadeATableOf(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestRoomIsKeptForWhatBadgerMayTake has a row for each thing that takes room from
+// the next claim.
+func TestRoomIsKeptForWhatBadgerMayTake(t *testing.T) {
+	const low, size = tableRoom, 1 << 20
+	for _, tt := range []struct {
+		name string
+		s    space // given; full counts logs
+		full int
+		free int64
+		want bool // new claims
+		next bool // afterwards
+	}{
+		{"nothing else", space{held: true, next: "n"}, 0, low, true, true},
+		{"a log becomes a table", space{held: true, next: "n"}, 1, low + tableRoom - 1, false, true},
+		{"a log becomes a table, with room for it", space{held: true, next: "n"}, 1, low + tableRoom, true, true},
+		{"two do", space{held: true, next: "n"}, 2, low + 2*tableRoom - 1, false, true},
+		{"a merge", space{held: true, next: "n", merging: 1000}, 0, low + 999, false, true},
+		{"a merge, with room for it", space{held: true, next: "n", merging: 1000}, 0, low + 1000, true, true},
+		{"no next log", space{held: true}, 0, low + logSize - 1, false, false},
+		{"no next log, with room for it", space{held: true}, 0, low + logSize, true, true},
+		{"no ballast", space{next: "n"}, 0, low + size - 1, false, true},
+		{"no ballast, with room for it", space{next: "n"}, 0, low + size, true, true},
+		{"neither", space{}, 0, low + logSize + size - 1, false, true},
+		{"neither, with room for both", space{}, 0, low + logSize + size, true, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := tt.s
+			s.dir, s.size, s.free = t.TempDir(), size, func(string) (int64, error) { return tt.free, nil }
+			if err := os.Mkdir(filepath.Join(s.dir, "badger"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			for n := range tt.full {
+				s.full = append(s.full, s.log(n))
+				if err := os.WriteFile(s.log(n), []byte("x"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.full = append(s.full, s.log(99)) // a table by now
+			fresh, all := s.check()
+			if (fresh == nil) != tt.want || all != nil || (s.next != "") != tt.next {
+				t.Errorf("check says %v, %v, next log %q, want new claims: %v, next log: %v", fresh, all, s.next, tt.want, tt.next)
+			}
+		})
+	}
+}

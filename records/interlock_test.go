@@ -65,6 +65,10 @@ func TestInterlock(t *testing.T) {
 		{"row kept, serial read by hardware id", device(Device{State: Kept, Row: 4, HardwareID: "H1", Attempts: held}), sight(importing, "", "H1"), DoProvision, ""},
 		{"row kept, another hardware id", device(Device{State: Kept, Row: 4, HardwareID: "H1", Attempts: held}), sight(importing, "SN1", "H2"), "", "serial is bound to another hardware id"},
 		{"row kept, no hardware id", device(Device{State: Kept, Row: 4, HardwareID: "H1", Attempts: held}), sight(importing, "SN1", ""), "", "serial is bound to another hardware id"},
+		{"row waits, its batch is held", func(t testing.TB, l *Ledger) {
+			device(Device{State: Waiting, Row: 4})(t, l)
+			batch(Held, 10)(t, l)
+		}, sight(importing, "SN1", "H1"), "", "batch B1 is held"},
 		{"hardware id of another serial", device(Device{State: Sealed, HardwareID: "H1"}), sight(p, "SN2", "H1"), "", "hardware id is bound to another serial"},
 		{"row burned", device(Device{State: Burned, Row: 4, HardwareID: "H1"}), sight(importing, "SN1", "H1"), "", "its imported credentials are used up, it waits for batch replace"},
 		{"row frozen", device(Device{State: Frozen, Row: 4}), sight(importing, "SN1", "H1"), "", "its row is frozen, because the ledger was restored"},

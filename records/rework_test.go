@@ -314,6 +314,27 @@ func TestReworkOfImportedCredentials(t *testing.T) {
 	}
 }
 
+// TestAProofLaterLeavesTheSealAsItWas proves a sealed device again, and one that
+// is known from a list only.
+func TestAProofLaterLeavesTheSealAsItWas(t *testing.T) {
+	l := open(t, create(t))
+	p := generated()
+	openBatch(t, l, p, 10)
+	seal(t, l, sight(p, "SN1", "H1"), "PASSWORD-1")
+	if _, _, err := l.Thaw(t.Context(), p.ID, []string{"SN2"}, Actor{Supervisor: true}); err != nil {
+		t.Fatal(err)
+	}
+	for _, serial := range []string{"SN1", "SN2"} {
+		if got, err := l.Seen(t.Context(), p, serial, "signature", Where{}); got != Sealed || err != nil {
+			t.Errorf("%s: %s, %v, want sealed", serial, got, err)
+		}
+	}
+	if d := device(t, l, "SN1"); d.Attempts[0].Proof != "login" || d.Seen.Proof != "signature" {
+		t.Errorf("proofs are %q then %q, want login then signature", d.Attempts[0].Proof, d.Seen.Proof)
+	}
+	clean(t, l)
+}
+
 func TestARelabelIsDoneOnceTheDeviceProved(t *testing.T) {
 	l := open(t, create(t))
 	p := generated()

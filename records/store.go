@@ -164,9 +164,6 @@ func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
 		}
 	}()
 	store := filepath.Join(dir, "badger")
-	if err := removeStillborn(store); err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
-	}
 	if err := checkTables(store); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
@@ -192,9 +189,10 @@ func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
 	return db, nil
 }
 
-// removeStillborn removes logs of no length: what a power cut leaves between
-// their creation and their first size. Badger refuses to open beside one, and
-// nothing was ever in it; were it a log that lost its length, the head would tell.
+// removeStillborn removes logs of no length: one that was made ahead, and what a
+// power cut leaves between the creation of one and its first size. Badger
+// refuses to open beside one, and nothing was ever in it; were it a log that lost
+// its length, the head would tell.
 func removeStillborn(store string) error {
 	for _, pattern := range []string{"*.vlog", "*.mem"} {
 		logs, err := filepath.Glob(filepath.Join(store, pattern))
