@@ -270,6 +270,16 @@ func TestReplaceGivesBurnedSerialsNewRows(t *testing.T) {
 	mark(t, l, a, Injecting)
 	settle(t, l, a, true)
 	a.close()
+	records, err := l.batchRecords()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.applyRows(t.Context(), 1, records[0].Imports[1]); err != nil { // as after a crash
+		t.Fatal(err)
+	}
+	if d, err := l.Device(t.Context(), "camera", "SN1"); err != nil || d.State != Sealed {
+		t.Errorf("SN1 is %s, %v, want it sealed still", d.State, err)
+	}
 	burn(t, l, "SN3")
 	expect(t, reject(t, l, replacing(), "serial,admin,service\nSN3,gggggg,MMMMMM\n"), 1, "1 SN3 admin C-UNIQ: batch B1 row 4 admin")
 	admit(t, l, replacing(), "serial,admin,service\nSN3,NNNNNN,MMMMMM\n")

@@ -160,6 +160,31 @@ func TestTableReadsManyChunks(t *testing.T) {
 	}
 }
 
+// TestCellsNeverLeaveSecretMemory fills chunks with the longest cells.
+func TestCellsNeverLeaveSecretMemory(t *testing.T) {
+	row := "S1," + strings.Repeat("x", maxCell) + "," + strings.Repeat("y", maxCell) + "\n"
+	table, err := openTable(strings.NewReader("serial,admin,wifi\n"+strings.Repeat(row, 100)), []string{"admin", "wifi"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer table.close()
+	k := newChunk(3)
+	defer k.close()
+	for {
+		if err := table.read(k); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if &k.data[0] != &k.mem.Bytes()[0] {
+			t.Fatal("a chunk outgrew its secret memory")
+		}
+	}
+	if table.rows != 100 {
+		t.Errorf("%d rows, want 100", table.rows)
+	}
+}
+
 // FuzzTable checks that what is accepted means the same when it is written again.
 func FuzzTable(f *testing.F) {
 	seeds, err := os.ReadDir("testdata/csv")
