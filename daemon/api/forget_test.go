@@ -1,0 +1,58 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// TestForgetWipesWhatAConnectionBuffered looks at the buffer of net/http itself,
+// before and after, and wants the connection to work on.
+func TestForgetWipesWhatAConnectionBuffered(t *testing.T) {
+	const planted = "CDFHJKMPQRTVWXY"
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after bool
+	srv := &http.Server{ConnContext: remember, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		io.ReadAll(r.Body)
+		buf := r.Context().Value(bufferKey{}).(*buffered).buf
+		before = bytes.Contains(buf, []byte(planted))
+		forget(r)
+		after = bytes.Contains(buf, []byte(planted))
+	})}
+	var g errgroup.Group
+	g.Go(func() error { return srv.Serve(forgetful{l}) })
+	defer g.Wait()
+	defer srv.Close()
+
+	conns := 0
+	c := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		conns++
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", l.Addr().String())
+	}}}
+	defer c.CloseIdleConnections()
+	for range 3 {
+		before, after = false, false
+		resp, err := c.Post("http://x/", "", strings.NewReader(planted))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if !before || after {
+			t.Errorf("the buffer held the body before: %v, after: %v, want true, false", before, after)
+		}
+	}
+	if conns != 1 {
+		t.Errorf("three requests took %d connections, want one that works on", conns)
+	}
+}

@@ -1,0 +1,292 @@
+package canary_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"debug/elf"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"mintmark/daemon"
+	"mintmark/daemon/api"
+	"mintmark/fixtures/canary"
+)
+
+// work is what a worker does: run CONFIG, or send CONFIG PRODUCT BATCH FILE. When
+// that is done, or the daemon answers, it says so, and waits for its end.
+func work(ctx context.Context, args []string) error {
+	c, err := daemon.ReadConfig(args[1])
+	if err != nil {
+		return err
+	}
+	if args[0] == "run" {
+		return run(ctx, c)
+	}
+	conn, err := daemon.Connect(ctx, c, "")
+	if err != nil {
+		return err
+	}
+	err = send(ctx, conn.Client, args[2], args[3], args[4])
+	if err := errors.Join(err, conn.Close()); err != nil {
+		return err
+	}
+	return expose()
+}
+
+// run is the daemon as it is shipped, with transcripts.
+func run(ctx context.Context, c daemon.Config) error {
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var exposed errgroup.Group
+	err := daemon.Run(ctx, c, daemon.Parts{Log: log, Started: func(*api.Client) {
+		exposed.Go(func() error {
+			defer cancel()
+			return expose()
+		})
+	}})
+	return errors.Join(err, exposed.Wait())
+}
+
+// send is mintmark batch import.
+func send(ctx context.Context, c *api.Client, product, batch, file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	_, err = c.Import(ctx, api.Import{Batch: batch, Product: product, Action: "import", File: f, Size: info.Size()}, nil)
+	return err
+}
+
+// expose makes sure that dumps were forbidden and allows them again, tells the
+// parent a secret that lies in the heap, and waits for orders: to die with a core,
+// or, when there are no more, to end.
+func expose() error {
+	dumpable, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
+	if err != nil || dumpable != 0 {
+		return fmt.Errorf("dumpable is %d (%v) in a process that handles secrets, want 0", dumpable, err)
+	}
+	core, err := allowDumps()
+	if err != nil {
+		return err
+	}
+	control := make([]byte, 16)
+	rand.Read(control)
+	fmt.Printf("ready %v %x\n", core, control)
+	order := make([]byte, 1)
+	if _, err := os.Stdin.Read(order); err == nil {
+		debug.SetTraceback("crash")
+		panic("die with a core, as ordered")
+	}
+	return os.WriteFile(os.DevNull, control, 0) // it stays alive until here
+}
+
+// A worker is a process whose memory is looked through.
+type worker struct {
+	*world
+	t       *testing.T
+	cmd     *exec.Cmd
+	in      io.WriteCloser
+	cores   bool   // the kernel writes one into the folder of cmd
+	control []byte // lies in its heap
+}
+
+func startWorker(t *testing.T, w *world, args ...string) *worker {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &worker{world: w, t: t, cmd: exec.CommandContext(t.Context(), exe, args...)}
+	// Go preempts by signals, and what a signal saves of the registers is the one
+	// copy that comes and goes by chance: see docs/secrets.md.
+	k.cmd.Env = append(os.Environ(), workerEnv+"=1", "GODEBUG=asyncpreemptoff=1")
+	k.cmd.Dir = t.TempDir()
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	k.cmd.Stderr = log
+	if k.in, err = k.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := k.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		k.in.Close()
+		k.cmd.Wait()
+	})
+	said, err := bufio.NewReader(out).ReadString('\n')
+	control := ""
+	if _, serr := fmt.Sscanf(said, "ready %t %s", &k.cores, &control); err != nil || serr != nil {
+		text, _ := os.ReadFile(log.Name())
+		t.Fatalf("worker %v said %q: %v\n%s", args, said, err, text)
+	}
+	if k.control, err = hex.DecodeString(control); err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// controlled is what the secret in the heap of a worker is called.
+const controlled = "control"
+
+// part begins the name of a piece of a secret.
+const part = "a part of "
+
+// net finds secrets, whole, grouped and in pieces, in memory, where digests and
+// canonical forms are made on purpose.
+func (k *worker) net() *canary.Net {
+	n := canary.New()
+	n.AddPlain(controlled, k.control)
+	for name, v := range k.secrets() {
+		n.AddPlain(name, []byte(v))
+		n.AddPlain(part+name, []byte(v[:8]))
+		n.AddPlain(part+name, []byte(v[4:12]))
+		n.AddPlain(part+name, []byte(v[len(v)-8:]))
+		if len(v) == 15 {
+			n.AddPlain(name+" in groups", []byte(v[:5]+"-"+v[5:10]+"-"+v[10:]))
+		}
+	}
+	return n
+}
+
+// A census is what a look into memory found: hits by place.
+type census struct{ secret, heap, control []canary.Found }
+
+// whole are the hits in the heap that are no pieces.
+func (c census) whole() (found []canary.Found) {
+	for _, f := range c.heap {
+		if !strings.HasPrefix(f.Secret, part) {
+			found = append(found, f)
+		}
+	}
+	return found
+}
+
+// look looks through all memory of the worker, dumped or not. The heap's secret
+// must be found, and not in secret pages.
+func (k *worker) look(n *canary.Net) (c census) {
+	k.t.Helper()
+	found, err := n.Process(k.cmd.Process.Pid)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	for _, f := range found {
+		switch {
+		case f.Secret == controlled:
+			c.control = append(c.control, f)
+		case f.Mapping.Secret():
+			c.secret = append(c.secret, f)
+		default:
+			c.heap = append(c.heap, f)
+		}
+	}
+	if len(c.control) == 0 {
+		k.t.Error("the control in the heap was not found, so nothing is said")
+	}
+	for _, f := range c.control {
+		if f.Mapping.Secret() {
+			k.t.Errorf("%v: want the control outside of secret pages", f)
+		}
+	}
+	return c
+}
+
+// around shows where a hit lies, so that its owner can be found.
+func (k *worker) around(f canary.Found) string {
+	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", k.cmd.Process.Pid))
+	if err != nil {
+		return err.Error()
+	}
+	defer mem.Close()
+	b := make([]byte, 200)
+	n, _ := mem.ReadAt(b, f.Offset-100)
+	return fmt.Sprintf("%v: %q", f, b[:n])
+}
+
+// core takes a core of the worker, which may die of it: the kernel's if it writes
+// cores into the current folder, else one by gcore.
+func (k *worker) core() string {
+	k.t.Helper()
+	pattern, err := os.ReadFile("/proc/sys/kernel/core_pattern")
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	if k.cores && !strings.ContainsAny(string(pattern), "|/") {
+		if _, err := k.in.Write([]byte("d")); err != nil {
+			k.t.Fatal(err)
+		}
+		k.cmd.Wait()
+	} else if out, err := exec.CommandContext(k.t.Context(), "gcore", "-o", filepath.Join(k.cmd.Dir, "core"), fmt.Sprint(k.cmd.Process.Pid)).CombinedOutput(); err != nil {
+		k.t.Fatalf("gcore: %v\n%s", err, out)
+	}
+	cores, err := filepath.Glob(filepath.Join(k.cmd.Dir, "*"))
+	if err != nil || len(cores) != 1 {
+		k.t.Fatalf("the worker left %s, %v, want one core", cores, err)
+	}
+	return cores[0]
+}
+
+// inCore looks through a core. The mappings are those of the worker before. It
+// fails if a page of a secret is in the core, or the control isn't.
+func (k *worker) inCore(mappings []canary.Mapping) (hits []canary.Hit) {
+	k.t.Helper()
+	path := k.core()
+	f, err := elf.Open(path)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	defer f.Close()
+	size := uint64(0)
+	for _, p := range f.Progs {
+		size += p.Filesz
+		for _, m := range mappings {
+			if m.Secret() && p.Filesz > 0 && p.Vaddr < m.To && m.From < p.Vaddr+p.Filesz {
+				k.t.Errorf("the core holds %v", m)
+			}
+		}
+	}
+	all, err := k.net().File(path)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	control := 0
+	for _, h := range all {
+		switch {
+		case h.Secret == controlled:
+			control++
+		case !strings.HasPrefix(h.Secret, part):
+			hits = append(hits, h)
+		}
+	}
+	if control == 0 {
+		k.t.Error("the core does not hold the control in the heap, so it says nothing")
+	}
+	k.t.Logf("looked through a core of %d MiB", size>>20)
+	return hits
+}
