@@ -270,6 +270,10 @@ func TestReplaceGivesBurnedSerialsNewRows(t *testing.T) {
 	mark(t, l, a, Injecting)
 	settle(t, l, a, true)
 	a.close()
+	burn(t, l, "SN3")
+	expect(t, reject(t, l, replacing(), "serial,admin,service\nSN3,gggggg,MMMMMM\n"), 1, "1 SN3 admin C-UNIQ: batch B1 row 4 admin")
+	admit(t, l, replacing(), "serial,admin,service\nSN3,NNNNNN,MMMMMM\n")
+	holds(t, l, 1, 6, map[string]string{"admin": "NNNNNN", "service": "MMMMMM"})
 	records, err := l.batchRecords()
 	if err != nil {
 		t.Fatal(err)
@@ -277,13 +281,13 @@ func TestReplaceGivesBurnedSerialsNewRows(t *testing.T) {
 	if err := l.applyRows(t.Context(), 1, records[0].Imports[1]); err != nil { // as after a crash
 		t.Fatal(err)
 	}
-	if d, err := l.Device(t.Context(), "camera", "SN1"); err != nil || d.State != Sealed {
-		t.Errorf("SN1 is %s, %v, want it sealed still", d.State, err)
+	if d, err := l.Device(t.Context(), "camera", "SN3"); err != nil || d.Row != 6 {
+		t.Errorf("SN3 has row %d, %v, want 6 still", d.Row, err)
 	}
-	burn(t, l, "SN3")
-	expect(t, reject(t, l, replacing(), "serial,admin,service\nSN3,gggggg,MMMMMM\n"), 1, "1 SN3 admin C-UNIQ: batch B1 row 4 admin")
-	admit(t, l, replacing(), "serial,admin,service\nSN3,NNNNNN,MMMMMM\n")
-	holds(t, l, 1, 6, map[string]string{"admin": "NNNNNN", "service": "MMMMMM"})
+	edited := replacing()
+	edited.Product.Profile[0]++
+	_, err = l.Import(t.Context(), edited, strings.NewReader("serial,admin,service\nSN3,OOOOOO,PPPPPP\n"))
+	refused(t, err, "the profile is not the one that batch B1 pinned")
 	clean(t, l)
 	if _, err := l.CloseBatch(t.Context(), "B1", Actor{}); err != nil {
 		t.Fatal(err)

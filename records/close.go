@@ -27,8 +27,8 @@ func (l *Ledger) CloseBatch(ctx context.Context, name string, by Actor) (Batch, 
 		}
 		return b, nil
 	})
-	if err != nil || b.State == Closed {
-		return b, err
+	if err != nil {
+		return Batch{}, err
 	}
 	if err := l.finishClosing(ctx, b.Number); err != nil {
 		return Batch{}, err
