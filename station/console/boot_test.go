@@ -38,6 +38,11 @@ func (l *loader) run(p *peer) {
 		case 3:
 			line = ""
 			p.say("<INTERRUPT>\r\n=> ")
+			p.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond)) // a small UART loses what comes now
+			for err := error(nil); err == nil; {
+				_, err = p.in.ReadByte()
+			}
+			p.conn.SetReadDeadline(time.Time{})
 		case '\r':
 			p.say("\r\n")
 			for _, m := range typedMark.FindAllStringSubmatch(line, -1) {

@@ -185,6 +185,10 @@ func TestConsoleIsUsableAfterARefusal(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		synctest.Wait()
+		if got := strings.Count(w.heard(), "exit\r"); got != 2 {
+			t.Errorf("device heard exit %d times, want after each login", got)
+		}
 	})
 }
 
@@ -219,6 +223,17 @@ func TestLoginTriesWhatIsKnownInOrder(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestALoginWithoutAnyKnownPasswordFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := plug(t, (&getty{users: map[string]string{"root": ""}}).run)
+		_, err := identify(t, console.Script{Dialect: console.Posix}, w, station.Vars{}, console.Step{Login: &console.LoginStep{
+			User: "root", Password: "{admin}", Want: "any", Or: &console.LoginStep{User: "root", Password: "{other}"}}})
+		if err == nil || !strings.Contains(err.Error(), "no password is known") {
+			t.Errorf("%v, want that none is known", err)
+		}
+	})
 }
 
 func TestASessionThatIsThereIsUsedOrLeft(t *testing.T) {

@@ -69,11 +69,9 @@ type login struct {
 	password template
 }
 
-// shellPrompt is the prompt that a POSIX shell gets after a login.
-const shellPrompt = "mintmark# "
-
-// Defaults of the patterns. A login prompt is not to be taken from the
-// "Last login:" that follows a good one.
+// Defaults of the patterns. "mintmark# " is the prompt that setup gives a POSIX
+// shell. A login prompt is not to be taken from the "Last login:" that follows a
+// good one.
 const (
 	defaultPrompt      = `mintmark# |[#$%>] `
 	defaultLoginPrompt = `(?i)(^|^t |^st |^ast |[^t\n] |[^s\n]t |[^a\n]st |[^l\n]ast |[^ \n])(login|username|user name): ?`

@@ -314,7 +314,7 @@ const maxFact = 128
 func (s *session) capture(name string, value []byte) error {
 	value = bytes.TrimSpace(value)
 	switch {
-	case value == nil || len(value) == 0:
+	case len(value) == 0:
 		return &failure{problem: name + " is empty", want: "a text"}
 	case len(value) > maxFact:
 		return &failure{problem: fmt.Sprintf("%s has %d characters", name, len(value)), want: "at most " + strconv.Itoa(maxFact)}

@@ -97,6 +97,17 @@ func TestEndlessChatterNeitherOutlivesTheStepNorGrowsMemory(t *testing.T) {
 	})
 }
 
+func TestWhatCameBeforeACommandIsNotItsAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := plug(t, func(p *peer) { p.say("ready\r\nOK\r\n"); p.line(); p.say("flash worn out\r\n") })
+		_, err := identify(t, console.Script{}, w, station.Vars{},
+			console.Step{Expect: "ready"}, console.Step{Wait: second}, console.Step{Send: "save", Expect: "OK"})
+		if err == nil {
+			t.Error("an older OK was taken for the answer")
+		}
+	})
+}
+
 func TestAWriteThatBlocksEndsWithTheStepAndTheNextTryWorks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := plug(t, func(p *peer) {
@@ -230,7 +241,11 @@ func TestAPortThatVanishesIsSaidAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := plug(t, func(p *peer) { p.say("O"); p.conn.Close() })
 		start := time.Now()
-		_, err := identify(t, console.Script{}, w, station.Vars{}, console.Step{Expect: "OK", Retry: 9})
+		d, log := journal(driver(t, console.Script{Identify: []console.Step{{Expect: "OK", Retry: 9}}}))
+		_, err := d.Do(t.Context(), w, station.Identify, station.Vars{})
+		if strings.Contains(log.String(), "tried again") {
+			t.Errorf("transcript is\n%swant no second try without a port", log)
+		}
 		var f *station.Fault
 		if !errors.As(err, &f) || !strings.Contains(f.Remedy, "cable") || time.Since(start) > 0 {
 			t.Errorf("after %v: %v, %+v, want the cable named at once", time.Since(start), err, f)
