@@ -3,7 +3,6 @@ package profile
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,7 +12,6 @@ import (
 	"mintmark/records"
 	"mintmark/station"
 	"mintmark/station/console"
-	"mintmark/station/label"
 )
 
 var (
@@ -318,85 +316,5 @@ func (c check) reset() {
 		c.doc.Mistake("reset.universal", "missing, want the universal credentials that must be refused after a reset (R-PW-08)")
 	case len(c.p.Driver.Steps(station.Reset)) == 0:
 		c.doc.Mistake("reset.share", "is %g, but the driver has no reset steps, want [[driver.reset]]", share)
-	}
-}
-
-func (c check) compliance() {
-	f := c.p.Compliance
-	c.need("compliance.manufacturer", f.Manufacturer, "the manufacturer's name (R-SOC-01)")
-	c.soon("compliance.address", f.Address)
-	c.soon("compliance.signatory", f.Signatory)
-	c.choice("compliance.bruteforce_control", f.BruteforceControl, brakes, false)
-	c.support(f.SupportEnd)
-	c.need("compliance.vdp_contact", f.VDPContact, "whom a finder of a vulnerability writes to (R-VD-01)")
-	if u, err := url.Parse(f.VDPURL); f.VDPURL == "" || err != nil || u.Scheme != "https" || u.Host == "" {
-		c.doc.Mistake("compliance.vdp_url", "%s, want the https address of the vulnerability disclosure policy (R-VD-01)", absent(f.VDPURL))
-	}
-	c.days("compliance.ack_days", f.AckDays, "until a finder gets an acknowledgement")
-	c.days("compliance.update_days", f.UpdateDays, "between status updates to a finder")
-	if f.Example {
-		c.doc.Warn("compliance.example", "these are the facts of an example, replace them before a device is sold")
-	}
-}
-
-func (c check) soon(key, value string) {
-	if value == "" {
-		c.doc.Warn(key, "missing, the statement of compliance needs it (R-SOC-01)")
-	}
-}
-
-func (c check) days(key string, n int, what string) {
-	if n < 1 || n > 365 {
-		c.doc.Mistake(key, "is %d, want 1 to 365 days %s (R-VD-01)", n, what)
-	}
-}
-
-func (c check) support(end Date) {
-	const key = "compliance.support_end"
-	switch {
-	case end.IsZero():
-		c.doc.Mistake(key, "missing, want the day on which the support period ends (R-SP-01)")
-	case end.Before(c.now.UTC().Truncate(24 * time.Hour)):
-		c.doc.Mistake(key, "is %s, which is past: a device can't be supplied without support (R-SP-01)", end)
-	case end.Before(c.now.AddDate(5, 0, 0)):
-		c.doc.Warn(key, "is less than five years away, which the EU asks for unless the device is used for less (R-SP-02)")
-	}
-}
-
-func (c check) label() {
-	l := &c.p.Label
-	if l.none || l.ZPL == "" {
-		c.unlabelled()
-		return
-	}
-	if c.p.LabelReason != "" {
-		c.doc.Mistake("label_reason", "is only for label = \"none\"")
-	}
-	t, err := label.Parse(l.ZPL, c.names())
-	if err != nil {
-		for _, err := range unjoin(err) {
-			c.doc.add(Mistake{Pos: c.doc.At("label.zpl"), Key: "label.zpl", Text: err.Error()})
-		}
-		return
-	}
-	c.p.template = t
-	for i, cred := range c.p.Credentials {
-		if cred.Origin == string(records.Generated) && cred.Kind != hsm.SymmetricKey && !slices.Contains(t.Credentials(), cred.Name) {
-			c.doc.Warn(fmt.Sprintf("credential[%d].name", i+1), "%s is generated and not on the label: nobody will know it", cred.Name)
-		}
-	}
-}
-
-// unlabelled wants a reason for having no label.
-func (c check) unlabelled() {
-	l := c.p.Label
-	switch {
-	case l.none && c.p.LabelReason == "":
-		c.doc.Mistake("label_reason", "missing, want why there is no label: else a generated password would be known to nobody")
-	case l.none:
-	case c.doc.Has("label"):
-		c.doc.Mistake("label.zpl", "missing, want the ZPL of the label")
-	default:
-		c.doc.Mistake("label", "missing, want [label] with zpl, or label = \"none\" with a label_reason")
 	}
 }
