@@ -2,6 +2,7 @@ package profile
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"strings"
 )
@@ -18,11 +19,22 @@ type Doc struct {
 
 // ReadFile reads the TOML file of the given path.
 func ReadFile(path string) (*Doc, []byte, error) {
-	data, err := os.ReadFile(path)
+	data, err := bounded(path)
 	if err != nil {
 		return nil, nil, err
 	}
 	return Read(path, data), data, nil
+}
+
+// bounded reads a file only so far that Read can tell that it is too long: a wrong
+// path, such as a device or a backup, must not fill memory.
+func bounded(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxFile+1))
 }
 
 // Read reads data as TOML. Name is how mistakes name the file.

@@ -113,8 +113,19 @@ func TestReadRefusesDeepNestingAndHugeFiles(t *testing.T) {
 		t.Errorf("Err of deep nesting = %v", err)
 	}
 	huge := profile.Read("s.toml", make([]byte, 1<<20+1))
-	if err := huge.Err(); err == nil || !strings.Contains(err.Error(), "has 1048577 bytes, want at most 1048576") {
+	if err := huge.Err(); err == nil || !strings.Contains(err.Error(), "has more than 1048576 bytes") {
 		t.Errorf("Err of a huge file = %v", err)
+	}
+}
+
+// TestReadFileStopsAtItsLimit reads a file that has no end.
+func TestReadFileStopsAtItsLimit(t *testing.T) {
+	d, data, err := profile.ReadFile("/dev/zero")
+	if err != nil || len(data) > 1<<20+1 {
+		t.Fatalf("ReadFile = %d bytes, %v", len(data), err)
+	}
+	if err := d.Err(); err == nil || !strings.Contains(err.Error(), "has more than 1048576 bytes") {
+		t.Errorf("Err = %v, want the limit", err)
 	}
 }
 

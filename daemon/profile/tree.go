@@ -94,7 +94,7 @@ func parse(doc *Doc, data []byte) *node {
 	b := &builder{doc: doc, root: newTable(Pos{File: doc.name})}
 	b.here = b.root
 	if len(data) > maxFile {
-		doc.add(Mistake{Pos: b.root.pos, Text: fmt.Sprintf("has %d bytes, want at most %d", len(data), maxFile)})
+		doc.add(Mistake{Pos: b.root.pos, Text: fmt.Sprintf("has more than %d bytes, which is no profile and no station.toml", maxFile)})
 		return b.root
 	}
 	// The full decoder knows rules that the parser alone doesn't.
