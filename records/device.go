@@ -173,6 +173,7 @@ type Assignment struct {
 // A Settlement ends an attempt.
 type Settlement struct {
 	Sealed   bool   // the device proved that it holds its credentials, is labelled and locked
+	Strayed  bool   // another device may have taken the credentials: nobody gets them again
 	Reason   string // why not, for the operator and the record
 	Proof    string
 	Probed   bool

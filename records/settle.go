@@ -93,6 +93,7 @@ func (l *Ledger) settleLeft(ctx context.Context) error {
 type ending struct {
 	sealed bool
 	trial  bool
+	stray  bool        // another device may have taken the credentials
 	mark   Mark        // the last durable one
 	row    bool        // its credentials were imported
 	hard   bool        // it has a trustworthy hardware id
@@ -108,6 +109,7 @@ type ending struct {
 //	|--------|-------|-------------|----------|-------------|----------|---------------|
 //	| any    | yes   | any         | any      | any         | any      | burned        |
 //	| yes    | no    | injecting.. | any      | any         | any      | sealed        |
+//	| strayed | no   | any but none | any     | any         | any      | burned        |
 //	| no     | no    | locking     | any      | any         | any      | doubtful      |
 //	| no     | no    | none        | any      | any         | any      | as before, if it was sealed or doubtful |
 //	| no     | no    | any other   | no       | any         | any      | burned: generated again |
@@ -121,6 +123,8 @@ func outcomeOf(e ending) DeviceState {
 		return Burned
 	case e.sealed:
 		return Sealed
+	case e.stray && e.mark != NotMarked:
+		return Burned
 	case e.mark == Locking:
 		return Doubtful
 	case e.asBefore():
@@ -150,7 +154,7 @@ func end(t *txn, d *Device, s Settlement) (DeviceState, error) {
 	}
 	swap := at.Rework != nil && at.Rework.Kind == BoardSwap
 	e := ending{
-		sealed: s.Sealed, trial: b.Trial, mark: at.Mark, row: at.Row > 0, hard: at.HardwareID != "",
+		sealed: s.Sealed, trial: b.Trial, stray: s.Strayed, mark: at.Mark, row: at.Row > 0, hard: at.HardwareID != "",
 		tries: d.injections(), limit: at.Limit, from: at.From,
 	}
 	if swap {

@@ -29,6 +29,8 @@ func TestOutcomes(t *testing.T) {
 		{"generated, injecting", ending{mark: Injecting}, Burned},
 		{"generated, labelling", ending{mark: Labelling}, Burned},
 		{"imported, untouched", imported(NotMarked, 0), Kept},
+		{"imported, injecting, strayed", ending{stray: true, mark: Injecting, row: true, hard: true, tries: 1, limit: 3}, Burned},
+		{"imported, untouched, strayed", ending{stray: true, row: true, hard: true, limit: 3}, Kept},
 		{"imported, untouched, no hardware id", ending{row: true, limit: 3}, Kept},
 		{"imported, untouched after three tries", imported(NotMarked, 3), Kept},
 		{"imported, injecting, first try", imported(Injecting, 1), Kept},

@@ -121,7 +121,8 @@ func TestADeviceSeenAgainNeverPassesUnproved(t *testing.T) {
 func TestARowThatIsRecoverableNeedsNoScan(t *testing.T) {
 	in(t, func(t *testing.T, r *rig) {
 		r.product = imported(t)
-		r.driver.proves = []string{"admin"}
+		r.product.Credentials, r.product.Label = r.product.Credentials[:1], nil // nothing that only the label has
+		r.driver.knows = []string{"admin"}
 		r.rows("B1", "SN1")
 		r.start()
 		d := r.sealed("SN1")

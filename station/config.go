@@ -152,10 +152,12 @@ func (p Product) checkDriver(d Driver) error {
 			errs = append(errs, fmt.Errorf("product %s: driver has no phase %s", p.ID, phase))
 		}
 	}
-	sent := d.Needs(Inject)
-	for _, c := range p.Credentials {
-		if !slices.Contains(sent, c.Name) && !slices.Contains(sent, c.Name+".verifier") {
-			errs = append(errs, fmt.Errorf("product %s: driver never injects credential %s", p.ID, c.Name))
+	for _, phase := range []Phase{Inject, Prove} { // what is injected and not proved would be sealed unseen
+		used := d.Needs(phase)
+		for _, c := range p.Credentials {
+			if !slices.Contains(used, c.Name) && !slices.Contains(used, c.Name+".verifier") {
+				errs = append(errs, fmt.Errorf("product %s: driver never %ss credential %s", p.ID, phase, c.Name))
+			}
 		}
 	}
 	return errors.Join(errs...)

@@ -46,9 +46,9 @@ func TestNewChecksTheProductAgainstItsDriver(t *testing.T) {
 			c.Driver = &driver{lacks: map[station.Phase]bool{station.Restart: true, station.Reset: true, station.Refuse: true}}
 			c.Product.ResetShare = 1
 		}, "product camera: driver has no phase restart\nproduct camera: driver has no phase refuse\nproduct camera: driver has no phase reset"},
-		"credential that is never injected": {func(c *station.Config) {
+		"credential that is neither injected nor proved": {func(c *station.Config) {
 			c.Product.Credentials = append(c.Product.Credentials, records.Spec{Name: "pin"})
-		}, "product camera: driver never injects credential pin"},
+		}, "product camera: driver never injects credential pin\nproduct camera: driver never proves credential pin"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in(t, func(t *testing.T, r *rig) {

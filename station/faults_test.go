@@ -25,9 +25,9 @@ func TestFaults(t *testing.T) {
 	}{
 		{station.Identify, every, "identify: ", "", records.Waiting},
 		{station.Inject, every, "inject: ", records.Burned, records.Kept},
-		{station.Inject, []fault{swap}, "restart: another device", records.Burned, records.Kept},
+		{station.Inject, []fault{swap}, "restart: another device", records.Burned, records.Burned}, // the other may have them
 		{station.Restart, every, "restart: ", records.Burned, records.Kept},
-		{station.Restart, []fault{swap}, "restart: another device", records.Burned, records.Kept},
+		{station.Restart, []fault{swap}, "restart: another device", records.Burned, records.Burned},
 		{station.Prove, append(every, swap), "prove: ", records.Burned, records.Kept},
 		{station.Refuse, append(every, swap), "prove: ", records.Burned, records.Kept},
 		{station.Reset, every, "reset probe: ", records.Burned, records.Kept},
@@ -91,13 +91,47 @@ func TestASwappedDeviceIsNeverLocked(t *testing.T) {
 		}
 		r.start()
 		got := r.put(d)
-		r.want(got, station.Fail, "lock: another device: it says hardware id HW-OTHER, want HW-SN1", "SN1", records.Burned)
+		r.want(got, station.Fail, "label: another device: it says hardware id HW-OTHER, want HW-SN1", "SN1", records.Burned)
 		if d.locked {
 			t.Error("the other device was locked")
 		}
 		if !strings.HasPrefix(got.Remedy, "destroy label 1; ") {
 			t.Errorf("remedy is %q, want it to name the label", got.Remedy)
 		}
+	})
+}
+
+// TestASwapNobodySpeaksDuringIsFound swaps at both ends of the path: before the
+// first credential is sent, and after the last thing that is said where nothing
+// is locked.
+func TestASwapNobodySpeaksDuringIsFound(t *testing.T) {
+	swapped := func(d *device) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.hardware = "HW-OTHER"
+	}
+	t.Run("before injecting", func(t *testing.T) {
+		in(t, func(t *testing.T, r *rig) {
+			r.product = imported(t)
+			r.rows("B1", "SN1")
+			d := newDevice("SN1")
+			r.source.drawn = func() { swapped(d) }
+			r.start()
+			r.want(r.put(d), station.Fail, "inject: another device: it says hardware id HW-OTHER, want HW-SN1", "SN1", records.Kept)
+			if len(d.received) > 0 {
+				t.Errorf("the other device was sent %d values", len(d.received))
+			}
+		})
+	})
+	t.Run("while the label prints, without a lock", func(t *testing.T) {
+		in(t, func(t *testing.T, r *rig) {
+			r.batch("B1", 10)
+			r.driver.lacks = map[station.Phase]bool{station.Lock: true}
+			d := newDevice("SN1")
+			r.paper.during = func() { swapped(d) }
+			r.start()
+			r.want(r.put(d), station.Fail, "label: another device: it says hardware id HW-OTHER, want HW-SN1", "SN1", records.Burned)
+		})
 	})
 }
 
@@ -140,8 +174,8 @@ func TestADeviceThatIsPulledWhileItsLabelPrints(t *testing.T) {
 		}
 		r.start()
 		got := r.put(newDevice("SN1"))
-		r.want(got, station.Fail, "lock: device left the slot", "SN1", records.Burned)
-		if want := "destroy label 1; put it in again"; !strings.HasPrefix(got.Remedy, want) {
+		r.want(got, station.Fail, "label: ", "SN1", records.Burned)
+		if want := "destroy label 1; "; !strings.HasPrefix(got.Remedy, want) {
 			t.Errorf("remedy is %q, want %q", got.Remedy, want)
 		}
 	})

@@ -51,6 +51,7 @@ type job struct {
 	step   string   // the one under way, or the one that failed
 	steps  []records.Step
 	marked records.Mark
+	proved bool // this very device holds its credentials
 	probed bool
 	result string // of a PASS
 	text   string // of a FAIL
@@ -103,7 +104,7 @@ func (j *job) path(ctx context.Context) (err error) {
 	sealed := false
 	defer func() { err = j.settle(ctx, sealed, err) }()
 
-	if err := j.do(ctx, stepInject, j.derive, j.mark(records.Injecting), j.inject); err != nil {
+	if err := j.do(ctx, stepInject, j.derive, j.same, j.mark(records.Injecting), j.inject); err != nil {
 		return err
 	}
 	if err := j.do(ctx, stepRestart, j.restart, j.same); err != nil {
@@ -112,10 +113,11 @@ func (j *job) path(ctx context.Context) (err error) {
 	if err := j.do(ctx, stepProve, j.prove, j.refuseOld); err != nil {
 		return err
 	}
+	j.proved = true
 	if err := j.do(ctx, stepReset, j.reset, j.same, j.proveReset); err != nil {
 		return err
 	}
-	if err := j.do(ctx, stepLabel, j.ready, j.mark(records.Labelling), j.print); err != nil {
+	if err := j.do(ctx, stepLabel, j.ready, j.mark(records.Labelling), j.print, j.same); err != nil {
 		return err
 	}
 	if err := j.do(ctx, stepLock, j.same, j.mark(records.Locking), j.lock); err != nil {
@@ -220,11 +222,13 @@ func (j *job) settle(ctx context.Context, sealed bool, err error) error {
 	var serr error
 	j.outcome, serr = j.settled(ctx, records.Settlement{
 		Sealed: sealed, Reason: j.redact(err), Proof: j.product().Proof, Probed: j.probed,
-		Firmware: j.firmware, Steps: j.steps,
+		Firmware: j.firmware, Steps: j.steps, Strayed: !j.proved && errors.Is(err, ErrAnother),
 	})
 	if serr != nil {
-		serr = &StepError{stepSettle, fmt.Errorf("%w: attempt %d of %s: %w", ErrStop, j.assigned.Attempt, j.serial, serr)}
-		return errors.Join(err, serr)
+		if !errors.Is(serr, ErrStop) {
+			serr = fmt.Errorf("%w: %w", ErrStop, serr)
+		}
+		return errors.Join(err, &StepError{stepSettle, fmt.Errorf("attempt %d of %s: %w", j.assigned.Attempt, j.serial, serr)})
 	}
 	if err != nil {
 		return j.advise(err)

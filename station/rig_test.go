@@ -55,6 +55,7 @@ type source struct {
 	next   []string // drawn before anything random
 	err    error
 	verify error
+	drawn  func() // called by each Draw; nil means nothing
 }
 
 func (s *source) ID() string { return "test authority" }
@@ -62,6 +63,9 @@ func (s *source) ID() string { return "test authority" }
 func (s *source) Draw(_ context.Context, credential string) (*secret.Value, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.drawn != nil {
+		s.drawn()
+	}
 	if s.err != nil {
 		return nil, s.err
 	}
