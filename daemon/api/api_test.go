@@ -195,6 +195,23 @@ func TestBackupSaysWhetherItIsComplete(t *testing.T) {
 	}
 }
 
+func TestAnAnswerThatIsCutOffIsNoSuccess(t *testing.T) {
+	cut := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Write([]byte("{\"progress\":{\"done\":1}}\n"))
+	})
+	c := api.NewLocal(cut, records.Actor{})
+	defer c.Close()
+	if err := c.Backup(t.Context(), io.Discard); err == nil || !strings.Contains(err.Error(), "cut off") {
+		t.Errorf("Backup = %v, want that it was cut off", err)
+	}
+	if _, err := c.Verify(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "cut off") {
+		t.Errorf("Verify = %v, want that it was cut off", err)
+	}
+	if err := c.Devices(t.Context(), "", func(records.Device) error { return nil }); err == nil {
+		t.Error("a list that was cut off passes for whole")
+	}
+}
+
 // full is a disk that takes nothing.
 type full struct{}
 

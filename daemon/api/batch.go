@@ -44,7 +44,7 @@ func named(what, name string, err error) error {
 // importer answers check, import and replace, which differ only in base.
 func (s *server) importer(base records.ImportRequest) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		defer forget(r)
+		defer forget(w, r)
 		q := r.URL.Query()
 		name, err := records.ParseBatch(r.PathValue("batch"))
 		if err != nil {

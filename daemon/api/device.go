@@ -61,7 +61,7 @@ func (s *server) rework(w http.ResponseWriter, r *http.Request) error {
 
 // scan hands what an operator scanned to the slot that waits for it.
 func (s *server) scan(w http.ResponseWriter, r *http.Request) error {
-	defer forget(r)
+	defer forget(w, r)
 	i := slices.IndexFunc(s.cfg.Slots, func(slot Slot) bool {
 		now, _ := slot.Snapshot()
 		return now.Slot == r.PathValue("slot")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"time"
 
 	"mintmark/hsm/secret"
 )
@@ -45,10 +46,26 @@ func remember(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, bufferKey{}, c)
 }
 
-// forget wipes what the connection of r has buffered. Nobody may want to read
-// the body any more: what is left of it turns into zeros.
-func forget(r *http.Request) {
-	if c, ok := r.Context().Value(bufferKey{}).(*buffered); ok {
-		secret.Wipe(c.buf)
+// forget ends what r has sent: it reads what is left, since a sender who is cut off
+// doesn't hear why he was refused, and wipes what the connection has buffered.
+func forget(w http.ResponseWriter, r *http.Request) {
+	c, ok := r.Context().Value(bufferKey{}).(*buffered)
+	if !ok {
+		return // a caller in this process
+	}
+	defer secret.Wipe(c.buf)
+	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return // the connection is gone
+	}
+	room := secret.New(64 << 10)
+	defer room.Close()
+	for n := 0; n < maxFile; {
+		more, err := r.Body.Read(room.Bytes())
+		if n += more; err != nil {
+			return
+		}
 	}
 }
+
+// patience is how long a sender may take to end what nobody wants any more.
+const patience = 5 * time.Second

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -11,6 +12,9 @@ import (
 	"testing"
 
 	"golang.org/x/sync/errgroup"
+
+	"mintmark/daemon/profile"
+	"mintmark/records"
 )
 
 // TestForgetWipesWhatAConnectionBuffered looks at the buffer of net/http itself,
@@ -22,11 +26,11 @@ func TestForgetWipesWhatAConnectionBuffered(t *testing.T) {
 		t.Fatal(err)
 	}
 	var before, after bool
-	srv := &http.Server{ConnContext: remember, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	srv := &http.Server{ConnContext: remember, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.ReadAll(r.Body)
 		buf := r.Context().Value(bufferKey{}).(*buffered).buf
 		before = bytes.Contains(buf, []byte(planted))
-		forget(r)
+		forget(w, r)
 		after = bytes.Contains(buf, []byte(planted))
 	})}
 	var g errgroup.Group
@@ -54,5 +58,31 @@ func TestForgetWipesWhatAConnectionBuffered(t *testing.T) {
 	}
 	if conns != 1 {
 		t.Errorf("three requests took %d connections, want one that works on", conns)
+	}
+}
+
+// A sender learns why he was refused, although nobody read what he sends.
+func TestARefusalReachesAWholeFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := Listen(t.Context(), path, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := Handler(Config{Product: func(string) (*profile.Profile, error) { return nil, &records.Refusal{Text: "no such product"} }})
+	ctx, stop := context.WithCancel(t.Context())
+	var g errgroup.Group
+	g.Go(func() error { return Serve(ctx, l, h, Roles{}, slog.New(slog.DiscardHandler)) })
+	defer g.Wait()
+	defer stop()
+	c, err := Dial(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Repeat("SN1,CDFHJKMPQRTVWXY\n", 1_000_000)
+	for _, size := range []int64{0, int64(len(text))} {
+		_, err := c.Import(t.Context(), Import{Batch: "B", Product: "x", Action: "import", File: strings.NewReader(text), Size: size}, nil)
+		if err == nil || err.Error() != "no such product" {
+			t.Errorf("Import of a file of size %d = %v, want why it was refused", size, err)
+		}
 	}
 }

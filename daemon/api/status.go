@@ -36,7 +36,7 @@ func (s *server) status(w http.ResponseWriter, r *http.Request) error {
 	defer cancel()
 	for {
 		now, changed := s.snapshot()
-		if now.Stopping || now.Tag != r.URL.Query().Get("after") || !s.await(ctx, changed) {
+		if now.Tag != r.URL.Query().Get("after") || !s.await(ctx, changed) {
 			return reply(w, now)
 		}
 	}
