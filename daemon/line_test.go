@@ -31,8 +31,9 @@ type plant struct {
 	wait   func() error // until it ends by itself
 }
 
-// run starts the daemon of a factory and waits until it answers.
-func run(t *testing.T, o factory.Options, edit ...func(config string) string) *plant {
+// run starts the daemon of a factory, after edits of its files, and waits until it
+// answers.
+func run(t *testing.T, o factory.Options, edit ...func(f *factory.Factory)) *plant {
 	t.Helper()
 	f, err := factory.Build(t.Context(), filepath.Join(t.TempDir(), "d"), o)
 	if err != nil {
@@ -40,13 +41,7 @@ func run(t *testing.T, o factory.Options, edit ...func(config string) string) *p
 	}
 	t.Cleanup(f.Close)
 	for _, e := range edit {
-		text, err := os.ReadFile(f.Config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(f.Config, []byte(e(string(text))), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		e(f)
 	}
 	c, err := daemon.ReadConfig(f.Config)
 	if err != nil {
@@ -74,6 +69,18 @@ func run(t *testing.T, o factory.Options, edit ...func(config string) string) *p
 		t.Fatal(err)
 	}
 	return p
+}
+
+// change edits a file of a factory.
+func change(t *testing.T, path string, edit func(string) string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(edit(string(text))), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // await waits for the state of a slot, as an operator does.
@@ -164,8 +171,10 @@ func TestASlotThatCantBeWatchedDoesntEndTheLine(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := run(t, factory.Options{Slots: []string{factory.Generated}}, func(config string) string {
-		return config + fmt.Sprintf("\n[[slot]]\nname = \"bad\"\nport = %q\nproduct = \"cam\"\n", file)
+	p := run(t, factory.Options{Slots: []string{factory.Generated}}, func(f *factory.Factory) {
+		change(t, f.Config, func(s string) string {
+			return s + fmt.Sprintf("\n[[slot]]\nname = \"bad\"\nport = %q\nproduct = \"cam\"\n", file)
+		})
 	})
 	if _, err := p.await(t.Context(), 1, string(station.Fail)); err != nil {
 		t.Fatal(err)
@@ -183,15 +192,8 @@ func TestASlotThatCantBeWatchedDoesntEndTheLine(t *testing.T) {
 
 func TestAProfileEditedUnderARunningDaemonIsRefused(t *testing.T) {
 	p := run(t, factory.Options{Slots: []string{factory.Generated}})
-	path := filepath.Join(p.Dir, "profiles", "cam.toml")
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, append(text, '\n'), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	_, err = p.client.OpenBatch(t.Context(), "G1", factory.Generated, 1, false)
+	change(t, filepath.Join(p.Dir, "profiles", "cam.toml"), func(s string) string { return s + "\n" })
+	_, err := p.client.OpenBatch(t.Context(), "G1", factory.Generated, 1, false)
 	var e *api.Error
 	if !errors.As(err, &e) || !strings.Contains(e.Text, "was edited since the daemon read it") || e.Hint == "" {
 		t.Errorf("OpenBatch = %v, want a refusal with a hint", err)
@@ -204,14 +206,7 @@ func TestRunSaysEverythingThatIsWrongWithItsSlots(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	text, err := os.ReadFile(f.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	bare := strings.Replace(string(text), "address = ", "#", 1)
-	if err := os.WriteFile(f.Config, []byte(bare), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	change(t, f.Config, func(s string) string { return strings.Replace(s, "address = ", "#", 1) })
 	c, err := daemon.ReadConfig(f.Config)
 	if err != nil {
 		t.Fatal(err)

@@ -59,6 +59,7 @@ func (c check) all() {
 	c.reset()
 	c.label()
 	c.compliance()
+	c.whole()
 }
 
 func (c check) need(key, value, want string) {
@@ -254,6 +255,40 @@ func (c check) driver() {
 			continue
 		}
 		c.doc.Mistake("driver", "%v", err)
+	}
+	c.fit()
+}
+
+// fit holds the driver against the product as the start of a slot does, so that
+// no profile passes here which the daemon refuses.
+func (c check) fit() {
+	driver, err := console.New(c.p.Driver.Script)
+	if err != nil {
+		return // its mistakes are named
+	}
+	for _, err := range unjoin(c.p.Station().CheckDriver(driver)) {
+		c.unfit("%s", strings.TrimPrefix(err.Error(), "product "+c.p.ID+": "))
+	}
+	for from, fact := range map[string]string{"device": "serial", "counter": "hardware_id"} {
+		if c.p.Serial.From == from && !driver.Captures(station.Identify, fact) {
+			c.unfit("identify captures no %s, want it where serial.from = %q", fact, from)
+		}
+	}
+}
+
+// unfit reports what the driver doesn't do, at the preset that it is built on.
+func (c check) unfit(format string, args ...any) {
+	c.doc.add(Mistake{Pos: c.doc.At("driver.preset"), Key: "driver", Text: fmt.Sprintf(format, args...)})
+}
+
+// whole asks about the product what the start of a slot asks, in case that
+// nothing above did.
+func (c check) whole() {
+	if c.doc.Err() != nil {
+		return
+	}
+	for _, err := range unjoin(c.p.Station().Check()) {
+		c.doc.Mistake("", "%v", err)
 	}
 }
 

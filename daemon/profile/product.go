@@ -16,10 +16,7 @@ func (p *Profile) Product() records.Product {
 	for _, c := range p.Credentials {
 		spec := records.Spec{
 			Name: c.Name, Kind: records.Kind(c.Kind), Origin: records.Origin(c.Origin),
-			ProductScope: c.Scope == "product", Bits: p.bits(c),
-		}
-		if g := p.generator(c); g.Alphabet != "" {
-			spec.Check = g.CheckValue
+			ProductScope: c.Scope == "product", Bits: p.bits(c), Check: p.checkValue(c),
 		}
 		out.Credentials = append(out.Credentials, spec)
 	}

@@ -59,8 +59,8 @@ func TestProductIsWhatTheFileSays(t *testing.T) {
 		t.Fatalf("Product = %+v", product)
 	}
 	admin, wifi := product.Credentials[0], product.Credentials[1]
-	if admin.Kind != records.LoginPassword || admin.Origin != records.Imported || admin.Bits != 64 || admin.Check != nil || admin.ProductScope {
-		t.Errorf("admin = %+v, want an imported login password of 64 stated bits without a check", admin)
+	if admin.Kind != records.LoginPassword || admin.Origin != records.Imported || admin.Bits != 64 || admin.ProductScope {
+		t.Errorf("admin = %+v, want an imported login password of 64 stated bits", admin)
 	}
 	if wifi.Kind != records.WifiPSK || wifi.Origin != records.Generated || wifi.Bits < 91 || wifi.Bits > 92 {
 		t.Errorf("wifi = %+v, want a generated key of 91 bits", wifi)
@@ -92,6 +92,45 @@ func TestImportedValuesAreCheckedAgainstTheirAlphabet(t *testing.T) {
 	}
 	if err := admin.Check([]byte("CDFHJKMPQRT234")); err == nil || bytes.Contains([]byte(err.Error()), []byte("CDFH")) {
 		t.Errorf("Check of a short value = %v, want a refusal without the value", err)
+	}
+}
+
+func TestImportedValuesOfStatedBitsAreNeitherTrivialNorUniversal(t *testing.T) {
+	text := edit(t, camera(t), `password = "root" }`, `password = "Factory-Default.2026" }`)
+	admin := parse(t, text).Product().Credentials[0]
+	for value, want := range map[string]string{
+		"PW000001XKCDFHJM":      "",
+		"aB3$xY7!qZ":            "",
+		"aB3$xY7!q":             "has 9 characters, want at least 10 for the 64 bits that the profile states",
+		"12345":                 "has 5 characters, want at least 10 for the 64 bits that the profile states",
+		"admin":                 "is a universal credential, which proof.old or reset.universal names: no device may have it",
+		"AD-MIN":                "is a universal credential, which proof.old or reset.universal names: no device may have it",
+		"factory_default2026":   "is a universal credential, which proof.old or reset.universal names: no device may have it",
+		"Factory-Default.2026":  "is a universal credential, which proof.old or reset.universal names: no device may have it",
+		"Factory-Default.2027":  "",
+		"Factory-Default.202":   "",
+		"Factory-Default.2026X": "",
+	} {
+		got := ""
+		if err := admin.Check([]byte(value)); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("Check(%q) = %q, want %q", value, got, want)
+		}
+	}
+}
+
+func TestAnImportedPINOfStatedBitsHasDigitsEnough(t *testing.T) {
+	text := edit(t, camera(t), "bits = 64 ", "bits = 26 ")
+	text = edit(t, text, `kind = "login-password"`, `kind = "pin"`)
+	text = edit(t, text, `user = "admin"`+"\n\n", "\n")
+	pin := parse(t, text).Product().Credentials[0]
+	if err := pin.Check([]byte("12345678")); err != nil {
+		t.Errorf("Check of 8 digits = %v", err)
+	}
+	if pin.Check([]byte("1234567")) == nil {
+		t.Error("Check took 7 digits for 26 bits")
 	}
 }
 
@@ -150,6 +189,13 @@ func TestMistakes(t *testing.T) {
 		{"unknown verifier", `user = "admin"` + "\n\n", "user = \"admin\"\nverifier = \"md5\"\n\n",
 			`credential[1].verifier: is "md5", want sha512-crypt or yescrypt`},
 		{"step that can't be", `baud = 115200`, "baud = 115200\n[[driver.inject]]\nexpect = \"(\"", `driver.inject[1].expect: `},
+		{"credential that is never sent", "write2 = \"set wifi {wifi}\"\n", "",
+			`camera.toml:27:1: driver: driver never injects credential wifi`},
+		{"old password that is never tried", "refuse = \"login {candidate.user}\"\n", "",
+			`camera.toml:27:1: driver: driver has no phase refuse`},
+		{"no command for identify", `identify = "id"`, `identify = ""`, `driver.identify[2].run: `},
+		{"serial that nothing reads", "serial = '^serial: (\\S+)$'\n", "",
+			`camera.toml:27:1: driver: identify captures no serial, want it where serial.from = "device"`},
 		{"timeout without unit", "[label]", "[timeouts]\nrestart = 5\n[label]",
 			`timeouts.restart: is a number, want a time with its unit in quotes, like "3ms" or "20s"`},
 	} {
@@ -159,6 +205,16 @@ func TestMistakes(t *testing.T) {
 				t.Errorf("Parse = %v\nwant %s", err, tt.want)
 			}
 		})
+	}
+}
+
+func TestACounterWantsTheHardwareIDOfTheDevice(t *testing.T) {
+	text := edit(t, camera(t), `from = "device"`, "from = \"counter\"\nformat = \"AC%06d\"")
+	parse(t, text)
+	text = edit(t, text, "hardware_id = '^hwid: (\\S+)$'\n", "")
+	_, err := profile.Parse([]byte(text), "camera.toml", today)
+	if want := `camera.toml:28:1: driver: identify captures no hardware_id, want it where serial.from = "counter"`; err == nil || err.Error() != want {
+		t.Errorf("Parse = %v, want %s", err, want)
 	}
 }
 
@@ -182,11 +238,11 @@ func TestAllMistakesAreReportedAtOnce(t *testing.T) {
 }
 
 func TestNothingIsMissingFromAFileThatCantBeRead(t *testing.T) {
-	text := edit(t, camera(t), "[proof]", "[proof")
+	text := edit(t, camera(t), "[driver.vars]", "[driver.vars")
 	text = edit(t, text, "model =", "modle =")
 	_, err := profile.Parse([]byte(text), "camera.toml", today)
 	mistakes, ok := err.(profile.Mistakes)
-	if !ok || len(mistakes) != 2 || mistakes[0].Key != "modle" || mistakes[1].Pos.Line < 40 {
+	if !ok || len(mistakes) != 2 || mistakes[0].Key != "modle" || mistakes[1].Pos.Line < 30 {
 		t.Errorf("Parse = %v, want the unknown key and the place where the file can't be read", err)
 	}
 }

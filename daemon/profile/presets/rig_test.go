@@ -22,7 +22,7 @@ import (
 // device is the profile of a device, of which only the driver matters here.
 const device = `id = "device"
 model = "Device 1"
-serial = { from = "device" }
+serial = { from = "scan", pattern = "[A-Z0-9]+" }
 label = "none"
 label_reason = "a test"
 
