@@ -1,49 +1,87 @@
 package console
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
+	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 )
 
-// interpreters run a line of a dialect that prints one word and a zero byte.
+// interpreters read lines of a dialect that each print one word and a zero byte.
 var interpreters = []struct {
 	name    string
 	dialect Dialect
 	argv    []string
 	line    string
 }{
-	{"dash", Posix, []string{"dash", "-c"}, `printf '%%s\0' %s`},
-	{"bash", Posix, []string{"bash", "-c"}, `printf '%%s\0' %s`},
-	{"busybox ash", Posix, []string{"busybox", "ash", "-c"}, `printf '%%s\0' %s`},
-	{"Python", Python, []string{"python3", "-c"}, `import sys; sys.stdout.write(%s); sys.stdout.write(chr(0))`},
+	{"dash", Posix, []string{"dash"}, `printf '%%s\0' %s`},
+	{"bash", Posix, []string{"bash"}, `printf '%%s\0' %s`},
+	{"busybox ash", Posix, []string{"busybox", "ash"}, `printf '%%s\0' %s`},
+	{"Python", Python, []string{"python3", "-c", python}, `%s`},
 }
+
+const python = `import sys
+for line in sys.stdin:
+    sys.stdout.write(eval(line) + chr(0))
+    sys.stdout.flush()`
 
 func quoted(d Dialect, b []byte) (string, bool) {
 	q, ok := d.quote(nil, b)
 	return string(q), ok
 }
 
-// survive has every interpreter read what its dialect makes of values.
-func survive(t *testing.T, values ...[]byte) {
+// A reader is an interpreter that stays.
+type reader struct {
+	name    string
+	dialect Dialect
+	line    string
+	in      io.Writer
+	out     *bufio.Reader
+	limit   func(time.Time) error
+}
+
+// start starts every interpreter. They end with the test.
+func start(t testing.TB) []reader {
 	t.Helper()
+	var all []reader
 	for _, in := range interpreters {
-		var script, want bytes.Buffer
-		for _, v := range values {
-			if q, ok := quoted(in.dialect, v); ok {
-				fmt.Fprintf(&script, in.line+"\n", q)
-				want.Write(append(v, 0))
-			}
+		cmd := exec.Command(in.argv[0], in.argv[1:]...)
+		stdin, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
 		}
-		if want.Len() == 0 {
-			continue
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
 		}
-		got, err := exec.CommandContext(t.Context(), in.argv[0], append(in.argv[1:], script.String())...).Output()
-		if err != nil || !bytes.Equal(got, want.Bytes()) {
-			t.Errorf("%s read\n%s\nas %q with %v, want %q", in.name, script.String(), got, err, want.Bytes())
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
 		}
+		t.Cleanup(func() { stdin.Close(); cmd.Wait() })
+		all = append(all, reader{in.name, in.dialect, in.line, stdin, bufio.NewReader(stdout), stdout.(*os.File).SetReadDeadline})
+	}
+	return all
+}
+
+// reads has the interpreter read what its dialect makes of v.
+func (r reader) reads(t *testing.T, v []byte) {
+	t.Helper()
+	q, ok := quoted(r.dialect, v)
+	if !ok {
+		return
+	}
+	r.limit(time.Now().Add(20 * time.Second)) // an unfinished quote swallows what follows
+	if _, err := fmt.Fprintf(r.in, r.line+"\n", q); err != nil {
+		t.Fatalf("%s: %v", r.name, err)
+	}
+	got, err := r.out.ReadBytes(0)
+	if err != nil || !bytes.Equal(bytes.TrimSuffix(got, []byte{0}), v) {
+		t.Fatalf("%s read %s as %q with %v, want %q", r.name, q, got, err, v)
 	}
 }
 
@@ -64,7 +102,11 @@ func TestQuotedValuesSurviveRealShells(t *testing.T) {
 	for _, v := range hostile {
 		values = append(values, []byte(v))
 	}
-	survive(t, append(values, all)...)
+	for _, r := range start(t) {
+		for _, v := range append(values, all) {
+			r.reads(t, v)
+		}
+	}
 }
 
 func TestQuoteRefusesWhatALineCannotCarry(t *testing.T) {
@@ -118,11 +160,16 @@ func TestQuoteNeverNeedsMoreRoomThanCounted(t *testing.T) {
 }
 
 func FuzzQuote(f *testing.F) {
-	f.Add([]byte(strings.Join(hostile, " ")))
+	for _, v := range hostile {
+		f.Add([]byte(v))
+	}
+	readers := start(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > 256 {
 			return
 		}
-		survive(t, b)
+		for _, r := range readers {
+			r.reads(t, b)
+		}
 	})
 }
