@@ -69,10 +69,32 @@ func power(argv []string) func(context.Context, bool) error {
 		cmd := exec.CommandContext(ctx, argv[0], args...)
 		cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 		cmd.WaitDelay = 2 * time.Second // a child of it may keep its output open
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("switch power %s with %s: %w: %.200s", last, argv[0], err, strings.TrimSpace(string(out)))
+		var said tail
+		cmd.Stdout, cmd.Stderr = &said, &said
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("switch power %s with %s: %w: %s", last, argv[0], err, said.end())
 		}
 		return nil
 	}
+}
+
+// maxSaid is how much of what a power command says is kept, in bytes.
+const maxSaid = 4 << 10
+
+// A tail keeps the end of what is written to it: a command that talks without end
+// must not fill memory.
+type tail []byte
+
+func (t *tail) Write(p []byte) (int, error) {
+	*t = append(*t, p[max(0, len(p)-maxSaid):]...)
+	if more := len(*t) - maxSaid; more > 0 {
+		*t = append((*t)[:0], (*t)[more:]...)
+	}
+	return len(p), nil
+}
+
+// end is as much as an operator reads.
+func (t tail) end() string {
+	text := strings.TrimSpace(string(t))
+	return text[max(0, len(text)-200):]
 }
