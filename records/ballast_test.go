@@ -300,19 +300,20 @@ func TestRoomIsKeptForWhatBadgerMayTake(t *testing.T) {
 		free int64
 		want bool // new claims
 		next bool // afterwards
+		held bool // the ballast
 	}{
-		{"nothing else", space{held: true, next: "n"}, 0, low, true, true},
-		{"a log becomes a table", space{held: true, next: "n"}, 1, low + tableRoom - 1, false, true},
-		{"a log becomes a table, with room for it", space{held: true, next: "n"}, 1, low + tableRoom, true, true},
-		{"two do", space{held: true, next: "n"}, 2, low + 2*tableRoom - 1, false, true},
-		{"a merge", space{held: true, next: "n", merging: 1000}, 0, low + 999, false, true},
-		{"a merge, with room for it", space{held: true, next: "n", merging: 1000}, 0, low + 1000, true, true},
-		{"no next log", space{held: true}, 0, low + logSize - 1, false, false},
-		{"no next log, with room for it", space{held: true}, 0, low + logSize, true, true},
-		{"no ballast", space{next: "n"}, 0, low + size - 1, false, true},
-		{"no ballast, with room for it", space{next: "n"}, 0, low + size, true, true},
-		{"neither", space{}, 0, low + logSize + size - 1, false, true},
-		{"neither, with room for both", space{}, 0, low + logSize + size, true, true},
+		{"nothing else", space{held: true, next: "n"}, 0, low, true, true, true},
+		{"a log becomes a table", space{held: true, next: "n"}, 1, low + tableRoom - 1, false, true, true},
+		{"a log becomes a table, with room for it", space{held: true, next: "n"}, 1, low + tableRoom, true, true, true},
+		{"two do", space{held: true, next: "n"}, 2, low + 2*tableRoom - 1, false, true, true},
+		{"a merge", space{held: true, next: "n", merging: 1000}, 0, low + 999, false, true, true},
+		{"a merge, with room for it", space{held: true, next: "n", merging: 1000}, 0, low + 1000, true, true, true},
+		{"no next log", space{held: true}, 0, low + logSize - 1, false, false, true},
+		{"no next log, with room for it", space{held: true}, 0, low + logSize, true, true, true},
+		{"no ballast", space{next: "n"}, 0, low + size - 1, false, true, false},
+		{"no ballast, with room for it", space{next: "n"}, 0, low + size, true, true, true},
+		{"neither", space{}, 0, low + logSize + size - 1, false, true, false},
+		{"neither, with room for both", space{}, 0, low + logSize + size, true, true, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := tt.s
@@ -328,9 +329,26 @@ func TestRoomIsKeptForWhatBadgerMayTake(t *testing.T) {
 			}
 			s.full = append(s.full, s.log(99)) // a table by now
 			fresh, all := s.check()
-			if (fresh == nil) != tt.want || all != nil || (s.next != "") != tt.next {
-				t.Errorf("check says %v, %v, next log %q, want new claims: %v, next log: %v", fresh, all, s.next, tt.want, tt.next)
+			if (fresh == nil) != tt.want || all != nil || (s.next != "") != tt.next || s.held != tt.held {
+				t.Errorf("check says %v, %v, next log %q, ballast %v, want new claims: %v, next log: %v, ballast: %v", fresh, all, s.next, s.held, tt.want, tt.next, tt.held)
 			}
 		})
+	}
+}
+
+func TestCloseWaitsForAMerge(t *testing.T) {
+	l := open(t, create(t))
+	testWrite(t, l)
+	merge := make(chan error)
+	l.merge = merge // the writer is idle
+	closed := make(chan error, 1)
+	go func() { closed <- l.Close() }() // waited for below
+	select {
+	case merge <- nil:
+	case err := <-closed:
+		t.Fatalf("closed, %v, while tables are merged", err)
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
 	}
 }

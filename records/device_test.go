@@ -251,6 +251,33 @@ func TestEqualValuesOfOneDeviceAreReuse(t *testing.T) {
 	}
 }
 
+// TestEqualValuesOfTwoClassesAreReuseToo has no index in common.
+func TestEqualValuesOfTwoClassesAreReuseToo(t *testing.T) {
+	l := open(t, create(t))
+	p := generated()
+	p.Credentials = append(p.Credentials, Spec{Name: "pin", Kind: PIN, Origin: Generated, Bits: 26, ProductScope: true})
+	addBatch(t, l, batchRecord{
+		Number: 1, Name: "B1", Product: p.ID, Profile: p.Profile, State: Opened, Kind: GeneratedBatch, Quota: 10, Names: []string{"admin", "pin"},
+	})
+	s := sight(p, "SN1", "H1")
+	c, err := l.Interlock(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		pin  string
+		want error
+	}{{"12345678", ErrReused}, {"87654321", nil}} {
+		v := map[string]*secret.Value{"admin": secret.From([]byte("12345678")), "pin": secret.From([]byte(tt.pin))}
+		defer v["admin"].Close()
+		defer v["pin"].Close()
+		if _, err := l.Assign(t.Context(), AssignRequest{Sight: s, Clearance: c, Generated: v}); !errors.Is(err, tt.want) {
+			t.Errorf("password 12345678 and pin %s: %v, want %v", tt.pin, err, tt.want)
+		}
+	}
+	clean(t, l)
+}
+
 func TestADeviceIsFoundByProductAndSerial(t *testing.T) {
 	l := open(t, create(t))
 	for n, id := range []string{"cam", "lock", "lamp"} {

@@ -67,7 +67,7 @@ func TestInterlock(t *testing.T) {
 		{"row kept, no hardware id", device(Device{State: Kept, Row: 4, HardwareID: "H1", Attempts: held}), sight(importing, "SN1", ""), "", "serial is bound to another hardware id"},
 		{"row waits, its batch is held", func(t testing.TB, l *Ledger) {
 			device(Device{State: Waiting, Row: 4})(t, l)
-			batch(Held, 10)(t, l)
+			addBatch(t, l, batchRecord{Number: 1, Name: "B1", Product: p.ID, Profile: p.Profile, State: Held, Kind: ImportedBatch})
 		}, sight(importing, "SN1", "H1"), "", "batch B1 is held"},
 		{"hardware id of another serial", device(Device{State: Sealed, HardwareID: "H1"}), sight(p, "SN2", "H1"), "", "hardware id is bound to another serial"},
 		{"row burned", device(Device{State: Burned, Row: 4, HardwareID: "H1"}), sight(importing, "SN1", "H1"), "", "its imported credentials are used up, it waits for batch replace"},
