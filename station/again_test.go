@@ -9,6 +9,7 @@ import (
 	"mintmark/hsm/secret"
 	"mintmark/records"
 	"mintmark/station"
+	"mintmark/station/label"
 )
 
 // labelCode is the code on the device's label, as zpl lays it out.
@@ -131,6 +132,49 @@ func TestARowThatIsRecoverableNeedsNoScan(t *testing.T) {
 		if got.Result != "already done" {
 			t.Errorf("result is %q, want already done", got.Result)
 		}
+	})
+}
+
+// TestALabelMadeElsewhereIsScannedValueByValue is a product whose label and lock
+// are not ours.
+func TestALabelMadeElsewhereIsScannedValueByValue(t *testing.T) {
+	in(t, func(t *testing.T, r *rig) {
+		r.product.Label, r.driver.lacks = nil, map[station.Phase]bool{station.Lock: true}
+		r.batch("B1", 10)
+		r.start()
+		d := newDevice("SN1")
+		if got := r.put(d); got.Result != "sealed" || got.StepTotal != 8 || d.locked {
+			t.Errorf("slot shows %+v, locked %v, want it sealed without label and lock", got, d.locked)
+		}
+		r.bay.plug(d)
+		for _, name := range []string{"wifi", "admin"} {
+			r.await(station.WaitScan)
+			scan(t, r.slot, d.saved[name])
+		}
+		if got := r.await(station.Pass, station.Fail); got.Result != "already done" {
+			t.Errorf("slot shows %+v, want it proved", got)
+		}
+		r.bay.pull()
+		r.await(station.Empty)
+		if _, err := r.ledger.OrderRework(t.Context(), "camera", "SN1",
+			records.Rework{Kind: records.Relabel, Reason: "torn"}, supervisor); err != nil {
+			t.Fatal(err)
+		}
+		r.want(r.put(d), station.Fail, "interlock: relabel: the product has no label here", "SN1", records.Sealed)
+	})
+}
+
+func TestACredentialThatIsNotOnTheLabelCannotBeScanned(t *testing.T) {
+	in(t, func(t *testing.T, r *rig) {
+		l, err := label.Parse("^XA^FD{serial}^FS^XZ", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.product.Label = l
+		r.batch("B1", 10)
+		r.start()
+		d := r.sealed("SN1")
+		r.want(r.put(d), station.Fail, "recognise: sealed earlier, not re-proved: its label does not have admin", "SN1", records.Sealed)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"mintmark/records"
@@ -76,6 +77,35 @@ func TestCommitFaults(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// TestAnOutcomeThatCannotBeRecordedStopsTheLine has a device fail, and then the
+// ledger, in whatever way: the second is what the operator must act on.
+func TestAnOutcomeThatCannotBeRecordedStopsTheLine(t *testing.T) {
+	for _, cause := range []error{errCut, errors.New("attempt 1 is settled already")} {
+		t.Run(cause.Error(), func(t *testing.T) {
+			in(t, func(t *testing.T, r *rig) {
+				r.batch("B1", 10)
+				station.Around(r.start(), func(call string, do func() error) func() error {
+					if call == "settle" {
+						return func() error { return cause }
+					}
+					return do
+				})
+				d := newDevice("SN1")
+				d.faults = map[station.Phase]fault{station.Prove: refuse}
+				got := r.put(d)
+				if err := r.end(); !errors.Is(err, station.ErrStop) || !errors.Is(err, cause) {
+					t.Errorf("Run = %v, want the line stopped because %v", err, cause)
+				}
+				text := "prove: prove: device says no: not today; settle: attempt 1 of SN1: line stopped: " + cause.Error()
+				if !strings.HasPrefix(got.Error, text) || got.Remedy != "set the device aside and start the station again, then put it in again" {
+					t.Errorf("slot shows %q with remedy %q, want both failures and what to do about the second", got.Error, got.Remedy)
+				}
+				r.reopen()
+			})
+		})
 	}
 }
 
