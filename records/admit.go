@@ -70,6 +70,9 @@ func (im *importing) write(ctx context.Context) error {
 // begin puts the batch, or the replacement of a batch, into the ledger as one
 // that doesn't count.
 func (im *importing) begin(t *txn) error {
+	if err := t.pinScopes(im.r.Product); err != nil {
+		return err
+	}
 	if !im.r.Replace {
 		b := im.batch(t, Checking)
 		b.Imports = []importRecord{im.rec}

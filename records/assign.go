@@ -181,12 +181,13 @@ func (w *assigning) bind(t *txn, d *Device) error {
 // nextNumber counts one on. Numbers are used once, also by operations that end
 // in nothing.
 func nextNumber(t *txn, key []byte) (uint64, error) {
-	val, _, err := t.get(key)
+	val, found, err := t.get(key)
 	if err != nil {
 		return 0, err
 	}
 	n := uint64(1)
-	if bytes.HasPrefix(val, frozenCounter) {
+	unknown := !found && key[0] == keyCounter && t.g.l.meta.Epoch > 0 // of a product that is newer than the backup
+	if unknown || bytes.HasPrefix(val, frozenCounter) {
 		return 0, refuse("a supervisor frees it, against the serials provisioned since the backup",
 			"the serial counter is frozen, because the ledger was restored")
 	}

@@ -85,6 +85,9 @@ func (l *Ledger) OpenBatch(ctx context.Context, r OpenRequest) (Batch, error) {
 		return Batch{}, err
 	}
 	return l.changeBatch(ctx, func(t *txn) (*batchRecord, error) {
+		if err := t.pinScopes(r.Product); err != nil {
+			return nil, err
+		}
 		b, err := batchNamed(t, r.Batch)
 		if err == nil && b.State != Rejected {
 			return b, b.open(r)

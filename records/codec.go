@@ -11,7 +11,7 @@ import (
 type meta struct {
 	Schema  uint32             `cbor:"1,keyasint"`
 	ID      [16]byte           `cbor:"2,keyasint"`
-	Epoch   uint32             `cbor:"3,keyasint"` // restores since the ledger was made
+	Epoch   uint32             `cbor:"3,keyasint"` // 0 until the first restore, then as nextEpoch says
 	Key     string             `cbor:"4,keyasint"` // Keys.ID of the key it was made with
 	Checks  map[uint32][8]byte `cbor:"5,keyasint"` // check value of each key version
 	Created time.Time          `cbor:"6,keyasint"`

@@ -338,9 +338,13 @@ func (im *importing) judge(ctx context.Context) (err error) {
 	return err
 }
 
-// capacity keeps product scopes of small spaces from filling up (C-CAP).
+// capacity keeps product scopes of small spaces from filling up (C-CAP), and
+// scopes from changing.
 func (im *importing) capacity() error {
 	return im.l.view(func(r reader) (err error) {
+		if err := checkScopes(r, im.r.Product); err != nil {
+			return err
+		}
 		im.warn, err = capacity(r, im.r.Product, Imported, im.rec.Rows)
 		return err
 	})

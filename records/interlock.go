@@ -45,6 +45,9 @@ func clearance(g getter, s Sight, pick func() (*batchRecord, error)) (Clearance,
 	if err != nil {
 		return Clearance{}, err
 	}
+	if b.Trial && d != nil && (d.State == Sealed || d.State == Doubtful) {
+		return Clearance{}, refuse("open a batch that is no trial", "batch %s is a trial, which burns what a device in rework holds", b.Name)
+	}
 	c.Batch, c.Trial, c.Ordinal = b.Name, b.Trial, b.Started
 	if d != nil && b.Name == d.Batch {
 		c.Row = d.Row
@@ -141,7 +144,7 @@ func (p Product) imports() bool {
 // batchFor returns the batch to work d in: its own, if it has a row there or the
 // batch still makes devices, else the one picked.
 func batchFor(g getter, d *Device, p Product, pick func() (*batchRecord, error)) (*batchRecord, error) {
-	if d != nil {
+	if d != nil && d.Batch != "" { // a device that only Thaw's list knows has none
 		b, err := batchNamed(g, d.Batch)
 		if err != nil {
 			return nil, err

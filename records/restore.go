@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -59,7 +60,7 @@ func restore(ctx context.Context, dir string, r io.Reader, keys Keys, o Options,
 		return err
 	}
 	next := l.head.head
-	next.epoch++
+	next.epoch = nextEpoch(next.epoch, l.now())
 	if err := l.head.put(next); err != nil {
 		return err
 	}
@@ -70,6 +71,13 @@ func restore(ctx context.Context, dir string, r io.Reader, keys Keys, o Options,
 		return err
 	}
 	return publishHead(dir)
+}
+
+// nextEpoch numbers the life of a restored ledger. It takes the time in minutes, so
+// that two restores of one backup differ: labels and key objects carry the epoch.
+func nextEpoch(was uint32, now time.Time) uint32 {
+	since := now.Sub(time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC))
+	return max(was+1, uint32(max(since/time.Minute, 0)))
 }
 
 // A backupReader reads and checks a backup. Nothing that it returns is to be

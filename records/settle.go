@@ -107,18 +107,20 @@ type ending struct {
 //
 //	| sealed | trial | last mark   | imported | hardware id | tries    | device is     |
 //	|--------|-------|-------------|----------|-------------|----------|---------------|
+//	| no     | any   | none        | any      | any         | any      | as before, if it was sealed or doubtful |
 //	| any    | yes   | any         | any      | any         | any      | burned        |
 //	| yes    | no    | injecting.. | any      | any         | any      | sealed        |
 //	| strayed | no   | any but none | any     | any         | any      | burned        |
 //	| no     | no    | locking     | any      | any         | any      | doubtful      |
-//	| no     | no    | none        | any      | any         | any      | as before, if it was sealed or doubtful |
-//	| no     | no    | any other   | no       | any         | any      | burned: generated again |
+//	| no     | no    | any         | no       | any         | any      | burned: generated again |
 //	| no     | no    | none        | yes      | any         | any      | kept          |
 //	| no     | no    | any other   | yes      | no          | any      | burned: waits for batch replace |
 //	| no     | no    | any other   | yes      | yes         | < limit  | kept for the same hardware id |
 //	| no     | no    | any other   | yes      | yes         | >= limit | burned: waits for batch replace |
 func outcomeOf(e ending) DeviceState {
 	switch {
+	case e.asBefore():
+		return e.from
 	case e.trial:
 		return Burned
 	case e.sealed:
@@ -127,8 +129,6 @@ func outcomeOf(e ending) DeviceState {
 		return Burned
 	case e.mark == Locking:
 		return Doubtful
-	case e.asBefore():
-		return e.from
 	case !e.row:
 		return Burned
 	case e.mark == NotMarked:
@@ -142,7 +142,7 @@ func outcomeOf(e ending) DeviceState {
 
 // asBefore reports whether the attempt left a device in rework untouched.
 func (e ending) asBefore() bool {
-	return !e.trial && !e.sealed && e.mark == NotMarked && (e.from == Sealed || e.from == Doubtful)
+	return !e.sealed && e.mark == NotMarked && (e.from == Sealed || e.from == Doubtful)
 }
 
 // end settles the open attempt of d.

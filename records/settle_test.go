@@ -42,7 +42,8 @@ func TestOutcomes(t *testing.T) {
 		{"rework, injecting, was sealed", ending{from: Sealed, mark: Injecting}, Burned},
 		{"rework, locking, was sealed", ending{from: Sealed, mark: Locking}, Doubtful},
 		{"rework, sealed", ending{from: Sealed, sealed: true, mark: Locking}, Sealed},
-		{"rework in a trial batch, untouched", ending{from: Sealed, trial: true}, Burned},
+		{"rework in a trial batch, untouched", ending{from: Sealed, trial: true}, Sealed},
+		{"rework in a trial batch, injecting", ending{from: Sealed, trial: true, mark: Injecting}, Burned},
 	} {
 		if got := outcomeOf(tt.e); got != tt.want {
 			t.Errorf("%s: outcomeOf(%+v) = %s, want %s", tt.name, tt.e, got, tt.want)

@@ -69,14 +69,18 @@ func freeze(t *txn, d *Device) error {
 			d.Row = at.Row
 		}
 	case Waiting, Kept:
-		d.State = Frozen
+		d.State, d.Rework = Frozen, nil
 	case Assigned:
+		d.Rework = nil
 		at := d.open()
 		at.End, at.Outcome, at.Reason = t.now(), Burned, "the ledger was restored during the attempt"
 		d.State = Burned
 		d.fate(at, true)
 	default:
-		return nil
+		if d.Rework == nil {
+			return nil
+		}
+		d.Rework = nil
 	}
 	return putDevice(t, was, d)
 }
@@ -118,9 +122,10 @@ func (l *Ledger) Thaw(ctx context.Context, product string, provisioned []string,
 	}
 	return freed, burned, l.commit(ctx, func(t *txn) error {
 		val, found, err := t.get(counterKey(product))
-		if found {
-			t.set(counterKey(product), bytes.TrimPrefix(val, frozenCounter))
+		if !found {
+			val = []byte("0") // the product is newer than the backup
 		}
+		t.set(counterKey(product), bytes.TrimPrefix(val, frozenCounter))
 		return err
 	})
 }
@@ -142,10 +147,16 @@ func (l *Ledger) burnGone(ctx context.Context, product string, serials []string)
 						return err
 					}
 				}
+				was := d.standing()
+				if d.State == Burned && d.Row == 0 { // sealed since, with values that nobody knows here
+					d.State = Sealed
+					if err := putDevice(t, was, d); err != nil {
+						return err
+					}
+				}
 				if d.State != Frozen {
 					continue
 				}
-				was := d.standing()
 				d.State = Burned
 				for _, at := range d.ofRow() {
 					at.Outcome = Burned
