@@ -135,10 +135,14 @@ func driver(t *testing.T, s console.Script) *console.Driver {
 	return d
 }
 
-// identify runs the steps as the identify phase.
+// identify runs the steps as the identify phase of a device that has a secret
+// already, so that what it says may be shown.
 func identify(t *testing.T, s console.Script, w *wire, v station.Vars, steps ...console.Step) (station.Facts, error) {
 	t.Helper()
 	s.Identify = steps
+	if v.Secret == nil {
+		v.Secret = hidden(t, "unrelated", "never sent").Secret
+	}
 	return driver(t, s).Do(t.Context(), w, station.Identify, v)
 }
 

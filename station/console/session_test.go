@@ -307,7 +307,7 @@ func TestTranscriptsShowTheDialogue(t *testing.T) {
 		var log bytes.Buffer
 		d := driver(t, console.Script{Identify: []console.Step{{Send: "version", Expect: `\n`}}}).
 			WithLog(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
-		if _, err := d.Do(t.Context(), w, station.Identify, station.Vars{}); err != nil {
+		if _, err := d.Do(t.Context(), w, station.Identify, hidden(t, "unrelated", "never sent")); err != nil {
 			t.Fatal(err)
 		}
 		for _, want := range []string{`msg="console sent" phase=identify text=version`, `msg="console received" phase=identify text="\"v2.4\""`} {
