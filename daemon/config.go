@@ -73,8 +73,9 @@ type GroupsConfig struct {
 
 // LimitsConfig bounds the station. A zero means the default.
 type LimitsConfig struct {
-	// Checks, imports and scans that one person may make in an hour, because
-	// each answer tells something about credentials in use. Default: 60.
+	// Checks, imports and scans of a value that is not the record's that one person
+	// may make in an hour, because each answer tells something about credentials in
+	// use. Default: 60.
 	ChecksPerHour int `toml:"checks_per_hour"`
 
 	// Disk reserve in MiB that is really allocated, so that open attempts can

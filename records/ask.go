@@ -24,6 +24,10 @@ type checkRecord struct {
 
 func (c checkRecord) actor() string { return fmt.Sprintf("%d %s", c.UID, c.By) }
 
+// counts says whether the question is one towards the limit. Who shows a value
+// that the record has knew it before: a day of scanned labels is no guessing.
+func (c checkRecord) counts() bool { return c.What != "value" || c.Hits == 0 }
+
 func checkKey(seq uint64) []byte { return binary.BigEndian.AppendUint64([]byte{keyCheck}, seq) }
 
 // checks counts questions per actor. It is made from the records when first
@@ -49,14 +53,17 @@ func (l *Ledger) ask(ctx context.Context, c checkRecord) (seq uint64, err error)
 	for len(asked) > 0 && !asked[0].After(c.At.Add(-time.Hour)) {
 		asked = asked[1:]
 	}
-	if limit := l.opts.ChecksPerHour; len(asked) >= limit {
+	if limit := l.opts.ChecksPerHour; c.counts() && len(asked) >= limit {
 		again := asked[len(asked)-limit].Add(time.Hour)
 		return 0, fmt.Errorf("%w: %d within the hour, want at most %d: ask again after %s", ErrLimited, len(asked), limit, again.Format(time.RFC3339))
 	}
 	if err := l.commit(ctx, func(t *txn) error { t.set(checkKey(q.next), encode(c)); return nil }); err != nil {
 		return 0, err
 	}
-	q.asked[c.actor()] = append(asked, c.At)
+	if c.counts() {
+		asked = append(asked, c.At)
+	}
+	q.asked[c.actor()] = asked
 	q.next++
 	return q.next - 1, nil
 }
@@ -73,7 +80,7 @@ func (l *Ledger) loadChecks(q *checks) error {
 			if err != nil {
 				return err
 			}
-			if c.At.After(since) {
+			if c.counts() && c.At.After(since) {
 				q.asked[c.actor()] = append(q.asked[c.actor()], c.At)
 			}
 			q.next = binary.BigEndian.Uint64(key[1:]) + 1

@@ -166,10 +166,17 @@ func TestWhoAsksTooOftenLearnsNothing(t *testing.T) {
 	defer a.close()
 	mark(t, l, a, Injecting)
 	settle(t, l, a, true)
-	for _, want := range []error{nil, ErrLimited} {
-		got, err := l.Recognise(t.Context(), camera(), "SN1", "admin", a.Values["admin"], Actor{Name: "eve", UID: 7})
-		if !errors.Is(err, want) || got != (want == nil) {
-			t.Errorf("recognised: %v, %v, want %v", got, err, want)
+	wrong := secret.From([]byte("GUESSED"))
+	defer wrong.Close()
+	own := a.Values["admin"]
+	for i, tt := range []struct {
+		v    *secret.Value
+		got  bool
+		want error
+	}{{own, true, nil}, {own, true, nil}, {wrong, false, nil}, {wrong, false, ErrLimited}, {own, true, nil}} {
+		got, err := l.Recognise(t.Context(), camera(), "SN1", "admin", tt.v, Actor{Name: "eve", UID: 7})
+		if !errors.Is(err, tt.want) || got != tt.got {
+			t.Errorf("scan %d: %v, %v, want %v, %v: only a value that isn't the record's counts", i+1, got, err, tt.got, tt.want)
 		}
 	}
 }
