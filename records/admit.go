@@ -87,6 +87,9 @@ func (im *importing) begin(t *txn) error {
 	if err := b.mayReplace(im.r.Product); err != nil {
 		return err
 	}
+	if slices.ContainsFunc(b.Imports, func(rec importRecord) bool { return rec.First == im.rec.First }) {
+		return refuse("import it again", "batch %s has an import from row %d already", b.Name, im.rec.First)
+	}
 	b.Imports = append(b.Imports, im.rec)
 	putBatch(t, b)
 	return nil
@@ -191,6 +194,34 @@ func (l *Ledger) abandon(ctx context.Context, batch uint32, first int, why error
 	}
 	return l.commit(ctx, func(t *txn) error { return forgetImport(t, batch, first, why) })
 }
+
+// takeBack abandons what an earlier import into the batch of this name could not
+// take back itself, for want of disk. The name is the caller's, so that no import
+// under way has it.
+func (l *Ledger) takeBack(ctx context.Context, name string) error {
+	var b *batchRecord
+	err := l.view(func(r reader) (err error) { b, err = batchNamed(r, name); return err })
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, rec := range b.Imports {
+		if rec.Admitted {
+			continue
+		}
+		if err := l.abandon(ctx, b.Number, rec.First, errCutOff); err != nil {
+			return fmt.Errorf("take back what was left of batch %s: %w", name, err)
+		}
+		if err := l.discardRows(ctx, l.rowPath(b.Number, rec.First)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var errCutOff = errors.New("it was cut off")
 
 // forgetImport takes an import off its batch; a batch that was to begin with it
 // is rejected.

@@ -187,6 +187,9 @@ type importing struct {
 // run is an import from start to end. Row file and key are the caller's to
 // discard as long as in.rows is set.
 func (im *importing) run(ctx context.Context, file io.Reader) (Admission, error) {
+	if err := im.l.takeBack(ctx, im.r.Batch); err != nil {
+		return Admission{}, err
+	}
 	old, err := im.find()
 	if err != nil {
 		return Admission{}, err
@@ -262,8 +265,8 @@ func (b *batchRecord) mayReplace(p Product) error {
 	return nil
 }
 
-// earlier returns the import of the same content into the batch, if there was
-// one.
+// earlier returns the admitted import of the same content into the batch, if there
+// was one.
 func (im *importing) earlier(ctx context.Context, old *batchRecord) (*importRecord, error) {
 	if old == nil {
 		var err error
@@ -273,6 +276,9 @@ func (im *importing) earlier(ctx context.Context, old *batchRecord) (*importReco
 	}
 	for i := range old.Imports {
 		rec := &old.Imports[i]
+		if !rec.Admitted {
+			continue
+		}
 		digest, err := im.in.digest(ctx, old.Kind, rec.Version)
 		if err != nil {
 			return nil, err

@@ -1,0 +1,84 @@
+package records
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+// halfAReplacement leaves what a replacement has written before its last commit.
+func halfAReplacement(t *testing.T, l *Ledger, file string) {
+	t.Helper()
+	im := &importing{l: l, r: replacing(), number: 1, in: newIntake(camera(), l.keys, Actor{}), rec: importRecord{First: 4}}
+	var err error
+	if im.in.rows, err = l.createRows(t.Context(), 1, 4); err != nil {
+		t.Fatal(err)
+	}
+	if err := im.in.read(t.Context(), strings.NewReader(file), nil); err != nil {
+		t.Fatal(err)
+	}
+	im.rec.Rows, im.rec.Columns = im.in.serials.len(), im.in.places
+	if _, err := im.earlier(t.Context(), nil); err != nil { // takes the digest
+		t.Fatal(err)
+	}
+	if err := im.in.rows.finish(&im.rec); err != nil {
+		t.Fatal(err)
+	}
+	if err := im.write(t.Context()); !errors.Is(err, ErrNotFound) { // there is no check to answer
+		t.Fatalf("the last commit says %v", err)
+	}
+}
+
+func TestARetryOfAnImportThatWasNotTakenBackAdmitsIt(t *testing.T) {
+	for _, file := range []string{fiveRows, threeRows} {
+		l := importer(t)
+		if err := halfAnImport(t, l, camera(), fiveRows); err != nil {
+			t.Fatal(err)
+		}
+		a := admit(t, l, batchOf(camera(), "B1"), file)
+		if a.Already {
+			t.Errorf("retry is %+v, want a first answer", a)
+		}
+		untouched(t, l, int64(2*a.Devices), a.Devices)
+		if b, err := l.Batch(t.Context(), "B1"); err != nil || b.State != Admitted || b.Devices != a.Devices {
+			t.Errorf("batch is %+v, %v, want it admitted", b, err)
+		}
+		if keys, files := l.rows.(*testRows).left(), rowFiles(t, l); keys != 1 || len(files) != 1 {
+			t.Errorf("%d row keys and files %v are left, want one of each", keys, files)
+		}
+	}
+}
+
+// TestAReplacementThatWasNotTakenBackNeverCostsTheNext retries it, or replaces
+// with another file, and opens the ledger again.
+func TestAReplacementThatWasNotTakenBackNeverCostsTheNext(t *testing.T) {
+	for _, file := range []string{twoRows, "serial,admin,service\nSN3,OOOOOO,PPPPPP\nSN1,QQQQQQ,RRRRRR\n"} {
+		dir, rows := create(t), newTestRows()
+		l := openWith(t, dir, newTestKeys("a"), rows, small())
+		if err := burnedTwo(t, l); err != nil {
+			t.Fatal(err)
+		}
+		halfAReplacement(t, l, twoRows)
+		if a := admit(t, l, replacing(), file); a.Already || a.Devices != 2 {
+			t.Errorf("import is %+v, want a first answer", a)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		l = openWith(t, dir, newTestKeys("a"), rows, small())
+		untouched(t, l, 12, 3)
+		if b, err := l.Batch(t.Context(), "B1"); err != nil || b.Waiting != 3 || rows.left() != 2 || len(rowFiles(t, l)) != 2 {
+			t.Errorf("batch is %+v, %v, with %d row keys and files %v; want three waiting and two of each", b, err, rows.left(), rowFiles(t, l))
+		}
+	}
+}
+
+func TestTwoReplacementsNeverBeginAtTheSameRow(t *testing.T) {
+	l := importer(t)
+	if err := burnedTwo(t, l); err != nil {
+		t.Fatal(err)
+	}
+	halfAReplacement(t, l, twoRows)
+	im := &importing{l: l, r: replacing(), number: 1, rec: importRecord{First: 4}}
+	refused(t, l.commit(t.Context(), im.begin), "batch B1 has an import from row 4 already")
+}
