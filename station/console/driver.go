@@ -53,6 +53,13 @@ func (d *Driver) Needs(p station.Phase) []string {
 	return needs
 }
 
+// Captures reports whether phase p reads the named fact from the device.
+func (d *Driver) Captures(p station.Phase, name string) bool {
+	return slices.ContainsFunc(d.program.phases[p], func(st step) bool {
+		return st.Capture == name || slices.ContainsFunc(st.facts, func(f fact) bool { return f.name == name })
+	})
+}
+
 // Do implements [station.Driver]. Its error is a [*StepError] with a remedy.
 func (d *Driver) Do(ctx context.Context, l station.Link, p station.Phase, v station.Vars) (station.Facts, error) {
 	s := d.newSession(l, p, v)
@@ -124,12 +131,15 @@ func (s *session) got() (text string, withheld int) {
 	if s.hushed || s.guarded || s.leaks(s.recent()) {
 		return "", len(s.text)
 	}
+	if s.blind {
+		return shown(veil(s.recent())), 0
+	}
 	return shown(s.recent()), 0
 }
 
 // act does what the step says.
 func (s *session) act(ctx context.Context, st *step) error {
-	s.guarded = s.mentions(st)
+	s.guarded, s.blind = s.mentions(st), s.inherits(st)
 	switch {
 	case st.Run != "":
 		return s.run(ctx, st)
