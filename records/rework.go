@@ -130,6 +130,9 @@ func (l *Ledger) OrderRework(ctx context.Context, product, serial string, r Rewo
 		}
 		d = *have
 		was := d.standing()
+		if err := d.neverMade(t); err != nil {
+			return err
+		}
 		if err := d.mayRework(r.Kind); err != nil {
 			return err
 		}
@@ -143,6 +146,20 @@ func (l *Ledger) OrderRework(ctx context.Context, product, serial string, r Rewo
 		return putDevice(t, was, &d)
 	})
 	return d, err
+}
+
+// neverMade refuses a device whose row waited until its batch was closed: no slot
+// can make it.
+func (d *Device) neverMade(g getter) error {
+	if d.State != Waiting {
+		return nil
+	}
+	b, err := batchNamed(g, d.Batch)
+	if err != nil || b.State != Closing && b.State != Closed {
+		return err
+	}
+	return refuse("import a new batch, with new values and another serial",
+		"device was never made, and can't be any more: batch %s is %s", b.Name, b.State)
 }
 
 func (d *Device) mayRework(k ReworkKind) error {
