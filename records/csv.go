@@ -287,7 +287,7 @@ func (t *table) row(k *chunk) error {
 		case end == comma && col == width:
 			return refuse("", "line %d, column %d: one cell too many, want %d", line, col+1, width)
 		case end != comma && col < width:
-			return refuse("", "line %d: row has %d cells, want %d", line, col, width)
+			return refuse("", "line %d: row has %s, want %d", line, plural(col, "cell"), width)
 		case empty:
 			return t.csv.fault(line, col, "cell is empty, want a value")
 		case end != comma:

@@ -78,6 +78,7 @@ func TestTableRefusesWithLineAndColumn(t *testing.T) {
 		{"other separator", "serial;admin;wifi\n", "line 1, column 1: no such column in this product" + columns},
 		{"duplicate column", "serial,admin,admin\n", "line 1, column 3: column admin is there twice" + columns},
 		{"UTF-16", "\xff\xfes\x00e\x00", "line 1, column 1: cell holds a zero byte, want text"},
+		{"row of one cell", head + "GEHEIM\n", "line 2: row has 1 cell, want 3"},
 		{"row too short", head + "S1,GEHEIM\n", "line 2: row has 2 cells, want 3"},
 		{"last row too short", head + "S1,a,b\nS2,GEHEIM", "line 3: row has 2 cells, want 3"},
 		{"row too long", head + "S1,a,b,GEHEIM\n", "line 2, column 4: one cell too many, want 3"},

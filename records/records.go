@@ -81,6 +81,14 @@ func refuse(hint, format string, args ...any) error {
 	return &Refusal{Text: fmt.Sprintf(format, args...), Hint: hint}
 }
 
+// plural counts things: 1 cell, 2 cells.
+func plural(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
+}
+
 // An Owner says who claimed an index first. It never holds the value.
 type Owner struct {
 	Batch      string `json:"batch,omitempty"`
