@@ -257,13 +257,8 @@ func TestADeviceThatIsReplacedAfterItsResultIsANewOne(t *testing.T) {
 		r.await(station.Pass)
 		r.bay.pull()
 		r.bay.plug(newDevice("SN2")) // faster than anyone can look
-		for r.record("SN2").State != records.Sealed {
-			_, changed := r.slot.Snapshot()
-			<-changed
-		}
-		if got := r.await(station.Pass); got.Serial != "SN2" {
-			t.Errorf("slot shows %s of %s, want SN2", got.State, got.Serial)
-		}
+		r.await(station.Empty, station.Identifying, station.Running)
+		r.want(r.await(station.Pass, station.Fail), station.Pass, "", "SN2", records.Sealed)
 		r.bay.pull()
 	})
 }
