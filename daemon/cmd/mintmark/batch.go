@@ -56,7 +56,7 @@ func (c replaceCommand) Run(ctx context.Context, a *app) error {
 }
 
 func (r fileRequest) send(ctx context.Context, a *app, i api.Import) error {
-	file, size, err := a.open(r.File)
+	file, size, err := a.open(ctx, r.File)
 	if err != nil {
 		return err
 	}
@@ -74,9 +74,10 @@ func (r fileRequest) send(ctx context.Context, a *app, i api.Import) error {
 }
 
 // open opens a file to be read, or stdin for "-". A size of 0 is not known.
-func (a *app) open(name string) (io.ReadCloser, int64, error) {
+func (a *app) open(ctx context.Context, name string) (io.ReadCloser, int64, error) {
 	if name == "-" {
-		return io.NopCloser(a.in), 0, nil
+		in, err := newStdin(ctx, a.in)
+		return in, 0, err
 	}
 	f, err := os.Open(name)
 	if err != nil {
@@ -106,8 +107,8 @@ func (r fileRequest) show(a *app, answer records.Admission) error {
 	if answer.DryRun {
 		dry = ", nothing was claimed"
 	}
-	_, err := fmt.Fprintf(a.out, "%s %s: %d devices, %d credentials%s%s\n",
-		answer.Batch, answer.State, answer.Devices, answer.Credentials, already, dry)
+	_, err := fmt.Fprintf(a.out, "%s %s: %s, %s%s%s\n",
+		answer.Batch, answer.State, plural(answer.Devices, "device"), plural(answer.Credentials, "credential"), already, dry)
 	if answer.Elsewhere > 0 {
 		a.talk("%d values are used by another product too, which the scope of their credential allows", answer.Elsewhere)
 	}

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 
-	"golang.org/x/term"
-
 	"mintmark/daemon/api"
 	"mintmark/hsm/secret"
 	"mintmark/records"
@@ -143,7 +141,7 @@ func (c scanCommand) Run(ctx context.Context, a *app) error {
 	if err := secret.Harden(); err != nil {
 		return err
 	}
-	code, err := a.readCode()
+	code, err := a.readCode(ctx)
 	if err != nil {
 		return err
 	}
@@ -158,20 +156,29 @@ const maxCode = 4000
 
 // readCode reads one line of stdin. A code may be a credential, so it is never
 // taken from the command line, which every user of the machine can see.
-func (a *app) readCode() (*secret.Value, error) {
-	if terminal(a.in) {
-		a.talk("scan now")
-		line, err := term.ReadPassword(int(a.in.Fd()))
-		if err != nil {
-			return nil, fmt.Errorf("read scan: %w", err)
-		}
-		return secret.From(line), nil
+func (a *app) readCode(ctx context.Context) (code *secret.Value, err error) {
+	in, err := newStdin(ctx, a.in)
+	if err != nil {
+		return nil, err
 	}
+	defer in.Close()
+	if terminal(a.in) {
+		show, err := mute(a.in)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, show()) }()
+		a.talk("scan now")
+	}
+	return readLine(in)
+}
+
+func readLine(in io.Reader) (*secret.Value, error) {
 	line := make([]byte, maxCode)
 	defer secret.Wipe(line)
 	n := 0
 	for n < maxCode {
-		m, err := a.in.Read(line[n : n+1]) // one by one: what follows the line isn't ours
+		m, err := in.Read(line[n : n+1]) // one by one: what follows the line isn't ours
 		n += m
 		if err == io.EOF || (n > 0 && line[n-1] == '\n') {
 			break

@@ -167,7 +167,7 @@ func (c restoreCommand) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	file, size, err := a.open(c.File)
+	file, size, err := a.open(ctx, c.File)
 	if err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ type thawCommand struct {
 }
 
 func (c thawCommand) Run(ctx context.Context, a *app) error {
-	serials, err := a.readSerials(c.Provisioned)
+	serials, err := a.readSerials(ctx, c.Provisioned)
 	if err != nil {
 		return err
 	}
@@ -206,8 +206,8 @@ func (c thawCommand) Run(ctx context.Context, a *app) error {
 	})
 }
 
-func (a *app) readSerials(name string) ([]string, error) {
-	file, _, err := a.open(name)
+func (a *app) readSerials(ctx context.Context, name string) ([]string, error) {
+	file, _, err := a.open(ctx, name)
 	if err != nil {
 		return nil, err
 	}

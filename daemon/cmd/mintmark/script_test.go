@@ -24,7 +24,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"mintmark": main})
+	testscript.Main(m, map[string]func(){"mintmark": main, "stubborn": stubborn})
 }
 
 // TestScripts runs every promise of the command line as a technician would.
