@@ -71,6 +71,7 @@ type objections struct {
 	by      Actor
 
 	mu    sync.Mutex // guards below
+	mixed bitset     // rows with a malformed cell: what they have as a serial may be a value
 	seen  bitset     // a violation is a rule that one value, or one serial, breaks
 	total int
 	hits  []hit // at least those that are told, and which by may know
@@ -91,12 +92,22 @@ func (o *objections) add(h hit) {
 	if !o.seen.note(n) {
 		o.total++
 	}
+	if h.kind == badFormat || h.kind == badSerial {
+		o.mixed.note(int(h.row))
+	}
 	if h.kind == inLedger && o.product.Credentials[h.place].Bits < sparingBits && !o.by.Quality {
 		return
 	}
 	if o.hits = append(o.hits, h); len(o.hits) == 4*tallied {
 		o.trim()
 	}
+}
+
+// any says whether there is a violation already.
+func (o *objections) any() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.total > 0
 }
 
 // trim keeps the first hits, in the order of rows, each once.
@@ -269,14 +280,15 @@ func (l *Ledger) violations(in *intake) (list []Violation, err error) {
 }
 
 // violation puts a hit into words. A row with a malformed cell may have its
-// columns mixed up, so its serial isn't repeated.
+// columns mixed up, so its serial is in none of its violations.
 func (in *intake) violation(r reader, h hit) (Violation, error) {
 	v := Violation{Row: int(h.row), Rule: h.kind.rule(), Text: h.text}
+	serial, mixed := string(in.serials.at(h.row)), in.objections.mixed.has(int(h.row))
 	if h.place != noPlace {
 		v.Credential = in.product.Credentials[h.place].Name
 	}
-	if h.kind != badFormat && h.kind != badSerial {
-		v.Serial = string(in.serials.at(h.row))
+	if !mixed {
+		v.Serial = serial
 	}
 	switch h.kind {
 	case inLedger:
@@ -292,12 +304,12 @@ func (in *intake) violation(r reader, h hit) (Violation, error) {
 	case serialTwice:
 		v.First = &Owner{Row: int(h.first)}
 	case serialKnown, notBurned:
-		d, err := getDevice(r, in.product.ID, v.Serial)
+		d, err := getDevice(r, in.product.ID, serial)
 		if err != nil || d == nil {
 			v.Text = "no device of the batch has this serial"
 			return v, err
 		}
-		v.First = &Owner{Batch: d.Batch, Row: d.Row, Serial: d.Serial}
+		v.First = &Owner{Batch: d.Batch, Row: d.Row, Serial: v.Serial}
 		v.Text = fmt.Sprintf("device is %s", d.State)
 	}
 	return v, nil

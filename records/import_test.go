@@ -248,7 +248,7 @@ func TestImportRejects(t *testing.T) {
 		{"everything at once", head + "SN2,CCCCCC,cccccc\nSN8,GEHEIM7,DDDDDD\n", 5, []string{
 			"1 SN2  SERIAL: batch B1 row 2: device is waiting",
 			"1 SN2 admin C-UNIQ: batch B1 row 2 admin", "1 SN2 service C-UNIQ: batch B1 row 2 admin",
-			"2  admin C-FORMAT: value has 7 characters, want 6", "2 SN8 service C-UNIQ: batch B1 row 2 service",
+			"2  admin C-FORMAT: value has 7 characters, want 6", "2  service C-UNIQ: batch B1 row 2 service",
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -264,7 +264,7 @@ func TestImportRejects(t *testing.T) {
 				}
 			}
 			b, err := l.Batch(t.Context(), "B2")
-			if err != nil || b.State != Rejected || b.By != "ann" || !strings.HasPrefix(b.Reason, fmt.Sprint(tt.total, " violations in ")) {
+			if err != nil || b.State != Rejected || b.By != "ann" || !strings.HasPrefix(b.Reason, plural(tt.total, "violation")+" in ") {
 				t.Errorf("batch is %+v, %v, want it rejected with a reason", b, err)
 			}
 			untouched(t, l, 6, 3)

@@ -280,7 +280,7 @@ func (w *worker) take(ctx context.Context, k *chunk) error {
 			return err
 		}
 	}
-	if w.in.rows != nil {
+	if w.in.rows != nil && !w.in.objections.any() { // else they are refused, and a serial that isn't one stays off the disk
 		if err := w.seal(k); err != nil {
 			return err
 		}
@@ -392,12 +392,8 @@ func (w *worker) seal(k *chunk) error {
 		for i := range w.in.places {
 			plain = appendPlain(plain, k.cell(r, i+1))
 		}
-		serial := k.cell(r, 0)
-		if len(serial) > MaxSerial {
-			serial = nil // the batch is refused
-		}
 		w.starts = append(w.starts, len(w.sealed))
-		w.sealed = w.in.rows.box.seal(w.sealed, w.in.rows.first-1+k.first+r, serial, padRow(plain))
+		w.sealed = w.in.rows.box.seal(w.sealed, w.in.rows.first-1+k.first+r, k.cell(r, 0), padRow(plain))
 	}
 	return w.in.rows.add(k.first, w.sealed, w.starts)
 }

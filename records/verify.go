@@ -95,6 +95,8 @@ func (b *bitset) note(n int) (again bool) {
 	return again
 }
 
+func (b bitset) has(n int) bool { return n>>6 < len(b) && b[n>>6]&(1<<(n&63)) != 0 }
+
 func (v *verifier) problem(format string, args ...any) {
 	if len(v.Problems) < maxProblems {
 		v.Problems = append(v.Problems, fmt.Sprintf(format, args...))
