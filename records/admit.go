@@ -278,15 +278,22 @@ func (im *importing) applyReplacement(ctx context.Context) error {
 }
 
 // applyRows gives the burned devices of an admitted replacement their new rows.
-// It may be cut off and done again.
+// It may be cut off and done again, and ends quietly where the batch does: then
+// nothing will be made of them.
 func (l *Ledger) applyRows(ctx context.Context, batch uint32, rec importRecord) error {
 	b, serials, err := l.rowSerials(batch, rec)
+	if ended, verr := l.ended(batch); verr != nil || ended {
+		return verr // and with it went its row files
+	}
 	if err != nil {
 		return err
 	}
 	row := rec.First
 	for part := range slices.Chunk(serials, replaceChunk) {
 		if err := l.commit(ctx, func(t *txn) error {
+			if b, err := getBatch(t, batch); err != nil || b.ended() {
+				return err
+			}
 			for i, serial := range part {
 				if err := applyRow(t, b.Product, serial, rec.First, row+i); err != nil {
 					return err
@@ -300,7 +307,7 @@ func (l *Ledger) applyRows(ctx context.Context, batch uint32, rec importRecord) 
 	}
 	return l.commit(ctx, func(t *txn) error {
 		b, err := getBatch(t, batch)
-		if err != nil {
+		if err != nil || b.ended() {
 			return err
 		}
 		for i := range b.Imports {
@@ -311,6 +318,17 @@ func (l *Ledger) applyRows(ctx context.Context, batch uint32, rec importRecord) 
 		putBatch(t, b)
 		return nil
 	})
+}
+
+func (b *batchRecord) ended() bool { return b.State == Closing || b.State == Closed }
+
+func (l *Ledger) ended(batch uint32) (ended bool, err error) {
+	err = l.view(func(r reader) error {
+		b, err := getBatch(r, batch)
+		ended = err == nil && b.ended()
+		return err
+	})
+	return ended, err
 }
 
 func applyRow(t *txn, product, serial string, first, row int) error {

@@ -91,7 +91,7 @@ func TestClosingIsRefusedWhileNewRowsComeIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := l.CloseBatch(t.Context(), "B1", Actor{})
-	refused(t, err, "batch B1 is being given new rows right now")
+	refused(t, err, "an import into batch B1 is not done")
 }
 
 func TestAClosingThatTheAuthorityHoldsUpGoesOnLater(t *testing.T) {

@@ -208,7 +208,7 @@ func (im *importing) run(ctx context.Context, file io.Reader) (Admission, error)
 	}
 	im.rec.Rows, im.rec.Columns = im.in.serials.len(), im.in.places
 	if first, err := im.earlier(ctx, old); err != nil || first != nil {
-		return im.again(first), err
+		return im.again(ctx, first, err)
 	}
 	if retry {
 		return Admission{}, refuse("choose another name", "batch %s was made from other content", im.r.Batch)
@@ -290,15 +290,21 @@ func (im *importing) earlier(ctx context.Context, old *batchRecord) (*importReco
 	return im.earlier(ctx, nil)
 }
 
-// again is the answer to a retry: the first one.
-func (im *importing) again(first *importRecord) Admission {
-	if first == nil {
-		return Admission{}
+// again is the answer to a retry: the first one, once new rows that were not
+// given out yet are.
+func (im *importing) again(ctx context.Context, first *importRecord, err error) (Admission, error) {
+	if err != nil {
+		return Admission{}, err
 	}
 	im.rec = *first
+	if !first.Applied && !im.r.DryRun {
+		if err := im.applyReplacement(ctx); err != nil {
+			return Admission{}, err
+		}
+	}
 	a := im.admission()
 	a.Already = true
-	return a
+	return a, nil
 }
 
 func (im *importing) admission() Admission {
@@ -366,7 +372,7 @@ func (im *importing) reject(ctx context.Context) (Admission, error) {
 	if err := im.l.commit(ctx, func(t *txn) error {
 		if !im.r.DryRun && !im.r.Replace {
 			b := im.batch(t, Rejected)
-			b.Reason = fmt.Sprintf("%d violations in %d rows", total, im.rec.Rows)
+			b.Reason = plural(total, "violation") + " in " + plural(im.rec.Rows, "row")
 			putBatch(t, b)
 			t.name(b)
 		}
@@ -376,7 +382,7 @@ func (im *importing) reject(ctx context.Context) (Admission, error) {
 	}
 	a := im.admission()
 	a.State, a.Total, a.Violations = Rejected, total, list
-	return a, fmt.Errorf("%w: %d violations in %d rows", ErrRejected, total, im.rec.Rows)
+	return a, fmt.Errorf("%w: %s in %s", ErrRejected, plural(total, "violation"), plural(im.rec.Rows, "row"))
 }
 
 // batch is the record of a new batch.

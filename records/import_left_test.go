@@ -2,6 +2,8 @@ package records
 
 import (
 	"errors"
+	"io/fs"
+	"os"
 	"strings"
 	"testing"
 )
@@ -81,4 +83,65 @@ func TestTwoReplacementsNeverBeginAtTheSameRow(t *testing.T) {
 	halfAReplacement(t, l, twoRows)
 	im := &importing{l: l, r: replacing(), number: 1, rec: importRecord{First: 4}}
 	refused(t, l.commit(t.Context(), im.begin), "batch B1 has an import from row 4 already")
+}
+
+// notGivenOut has a replacement admitted whose row file couldn't be read. Back puts
+// it back.
+func notGivenOut(t *testing.T, l *Ledger) (back func()) {
+	t.Helper()
+	if err := burnedTwo(t, l); err != nil {
+		t.Fatal(err)
+	}
+	path := l.rowPath(1, 4)
+	l.imports.fault = func(step string, do func() error) error {
+		if step != "name row file" {
+			return do()
+		}
+		return errors.Join(do(), os.Rename(path, path+".away"))
+	}
+	if _, err := l.Import(t.Context(), replacing(), strings.NewReader(twoRows)); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("import says %v, want that the rows can't be read", err)
+	}
+	l.imports.fault = nil
+	return func() {
+		if err := os.Rename(path+".away", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestARetryGivesOutTheRowsThatTheFirstTryCouldNot(t *testing.T) {
+	l := importer(t)
+	back := notGivenOut(t, l)
+	if _, err := l.Import(t.Context(), replacing(), strings.NewReader(twoRows)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("retry says %v, want that the rows can't be read", err)
+	}
+	back()
+	if a := admit(t, l, replacing(), twoRows); !a.Already || a.Devices != 2 {
+		t.Errorf("retry is %+v, want the first answer", a)
+	}
+	if b, err := l.Batch(t.Context(), "B1"); err != nil || b.Waiting != 3 {
+		t.Errorf("batch is %+v, %v, want three devices waiting", b, err)
+	}
+	untouched(t, l, 12, 3)
+}
+
+func TestABatchWhoseNewRowsWereNotGivenOutCanBeClosed(t *testing.T) {
+	dir, rows := create(t), newTestRows()
+	l := openWith(t, dir, newTestKeys("a"), rows, small())
+	notGivenOut(t, l)()
+	if b, err := l.CloseBatch(t.Context(), "B1", Actor{}); err != nil || b.State != Closed || rows.left() != 0 {
+		t.Errorf("batch is %+v, %v, with %d row keys; want it closed and none", b, err, rows.left())
+	}
+	records, err := l.batchRecords()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.applyRows(t.Context(), 1, records[0].Imports[1]); err != nil {
+		t.Errorf("giving out the rows of a closed batch says %v, want nothing", err)
+	}
+	if d, err := l.Device(t.Context(), "camera", "SN1"); err != nil || d.State != Burned {
+		t.Errorf("SN1 is %s, %v, want it burned still", d.State, err)
+	}
+	clean(t, l)
 }
