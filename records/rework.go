@@ -128,6 +128,9 @@ func (l *Ledger) OrderRework(ctx context.Context, product, serial string, r Rewo
 		if err != nil {
 			return err
 		}
+		if have == nil { // its import was taken back since
+			return fmt.Errorf("device: %w", ErrNotFound)
+		}
 		d = *have
 		was := d.standing()
 		if err := d.neverMade(t); err != nil {
