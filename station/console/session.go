@@ -38,6 +38,7 @@ type session struct {
 
 	hushed  bool // what arrives may be the echo of a secret
 	guarded bool // the step under way names a secret: its text is never shown
+	blind   bool // the step under way may hear a secret that nobody knows: its text is shown veiled
 	inside  bool // logged in by this phase
 }
 
