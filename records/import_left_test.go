@@ -145,3 +145,31 @@ func TestABatchWhoseNewRowsWereNotGivenOutCanBeClosed(t *testing.T) {
 	}
 	clean(t, l)
 }
+
+// TestAKeptRowFileIsNeverOverwrittenWhileItsKeyLives keeps the file of an import
+// that was never begun, so that the next one has its number.
+func TestAKeptRowFileIsNeverOverwrittenWhileItsKeyLives(t *testing.T) {
+	for _, end := range []string{"", partial} {
+		l, away := importer(t), errors.New("authority is away")
+		rows := l.rows.(*testRows)
+		w, err := l.createRows(t.Context(), 1, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(w.f.Close(), os.Rename(w.path+partial, w.path+end)); err != nil {
+			t.Fatal(err)
+		}
+		rows.away = away
+		if _, err := l.Import(t.Context(), batchOf(camera(), "B1"), strings.NewReader(threeRows)); !errors.Is(err, away) {
+			t.Errorf("import says %v, want %v", err, away)
+		}
+		if keys, files := rows.left(), rowFiles(t, l); keys != 1 || len(files) != 1 {
+			t.Errorf("%d row keys and files %v are left, want the file that names the key", keys, files)
+		}
+		rows.away = nil
+		admit(t, l, batchOf(camera(), "B1"), threeRows)
+		if keys, files := rows.left(), rowFiles(t, l); keys != 1 || len(files) != 1 {
+			t.Errorf("%d row keys and files %v are left, want those of B1", keys, files)
+		}
+	}
+}

@@ -90,6 +90,9 @@ func (l *Ledger) createRows(ctx context.Context, batch uint32, first int) (*rowW
 		l: l, path: l.rowPath(batch, first), first: first, sum: sha256.New(),
 		object: fmt.Sprintf("%s%d-%s", l.rowObjects(), batch, hex.EncodeToString(random[:])),
 	}
+	if err := w.discard(ctx); err != nil { // a file that was kept names a key that lives
+		return nil, fmt.Errorf("discard rows of an earlier import: %w", err)
+	}
 	if err := w.create(ctx, batch); err != nil {
 		return nil, errors.Join(fmt.Errorf("create row file: %w", err), w.discard(ctx))
 	}
