@@ -20,6 +20,9 @@ const writeChunk = 2000
 // nothing of it is left, or the ledger is broken and the next open sweeps it. An
 // error that matches ErrReused means that someone was faster.
 func (im *importing) admit(ctx context.Context) error {
+	if err := im.l.space.spare(im.room()); err != nil {
+		return err
+	}
 	if im.in.rows != nil && im.rec.Object == "" {
 		if err := im.in.rows.finish(&im.rec); err != nil {
 			return err
@@ -35,6 +38,16 @@ func (im *importing) admit(ctx context.Context) error {
 		return errors.Join(err, uerr)
 	}
 	return err
+}
+
+// entrySize is about what a claim takes in a table.
+const entrySize = 60
+
+// room is what the ledger may grow by until the import is admitted or, the other
+// way, taken back.
+func (im *importing) room() int64 {
+	entries := len(im.in.claims) + len(im.in.wide) + 2*im.rec.Rows // devices are about twice as large
+	return int64(2*entries*entrySize) + logSize + tableRoom
 }
 
 func (im *importing) write(ctx context.Context) error {

@@ -100,6 +100,19 @@ func (s *space) want(need int64) error {
 	return nil
 }
 
+// spare refuses what others than Badger want to write where that would take from
+// what is kept for it. It reads nothing that changes, so anyone may call it.
+func (s *space) spare(need int64) error {
+	free, err := s.free(s.dir)
+	if err != nil {
+		return err
+	}
+	if want := s.low() + s.size + tableRoom + need; free < want {
+		return diskFull(free, want)
+	}
+	return nil
+}
+
 func diskFull(avail, need int64) error {
 	return fmt.Errorf("%w: %d MiB can be used, want %d: make room", ErrDiskFull, max(avail, 0)>>20, need>>20)
 }

@@ -173,3 +173,29 @@ func TestAKeptRowFileIsNeverOverwrittenWhileItsKeyLives(t *testing.T) {
 		}
 	}
 }
+
+func TestAnImportLeavesTheRoomThatIsKept(t *testing.T) {
+	l := importer(t)
+	kept := l.space.low() + l.space.size + tableRoom
+	for _, tt := range []struct {
+		what string
+		free int64
+		fine bool
+	}{
+		{"none for rows", kept, false},
+		{"none for claims", kept + logSize + tableRoom, false},
+		{"enough", kept + logSize + tableRoom + 1<<20, true},
+	} {
+		l.space.free = func(string) (int64, error) { return tt.free, nil } // the writer is idle
+		_, err := l.Import(t.Context(), batchOf(camera(), "B1"), strings.NewReader(threeRows))
+		if (err == nil) != tt.fine || err != nil && !errors.Is(err, ErrDiskFull) {
+			t.Errorf("%s: import says %v", tt.what, err)
+		}
+		if n := len(rowFiles(t, l)); n > 0 != tt.fine || l.rows.(*testRows).left() != n {
+			t.Errorf("%s: %d row files are left", tt.what, n)
+		}
+		if _, err := l.Batch(t.Context(), "B1"); (err == nil) != tt.fine {
+			t.Errorf("%s: batch is %v", tt.what, err)
+		}
+	}
+}

@@ -162,6 +162,9 @@ func (w *rowWriter) write(b []byte) error {
 func (w *rowWriter) add(row int, b []byte, starts []int) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if err := w.l.space.spare(int64(len(b))); err != nil {
+		return err
+	}
 	for need := row - 1 + len(starts); len(w.at) < need; {
 		w.at = append(w.at, 0)
 	}
