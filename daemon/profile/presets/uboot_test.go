@@ -88,7 +88,7 @@ hardware_id_match = '=(\S+)$'
 	r.must(station.Identify)
 	r.give("admin.verifier", verifier)
 	_, err := r.do(station.Inject)
-	wants(t, err, `inject step 3: run "saveenv": device answered what the step refuses`)
+	wants(t, err, `run "saveenv": device answered what the step refuses`)
 	r.must(station.Prove) // in memory the value is there: this alone would prove nothing
 	_, err = r.do(station.Restart)
 	wants(t, err, "restart step 3")
