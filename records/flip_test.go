@@ -98,7 +98,7 @@ func flip(t testing.TB, path string, at int64) {
 // whose claims are in the log, and of one that was closed, whose claims are in
 // tables.
 func TestAFlippedBitLosesNoClaimUnnoticed(t *testing.T) {
-	const devices = 20
+	const devices = 4
 	killed, closed := t.TempDir(), create(t)
 	l := open(t, closed)
 	openBatch(t, l, generated(), 100)

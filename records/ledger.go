@@ -103,7 +103,7 @@ func Create(ctx context.Context, dir string, keys Keys, o Options) error {
 		return fmt.Errorf("create ledger: %w", err)
 	}
 	l.meta, l.last = m, genesis(m.ID)
-	go l.write() // Close waits for it
+	l.start()
 	err = l.commit(ctx, func(t *txn) error {
 		t.set([]byte{keyMeta}, encode(m))
 		return nil
@@ -142,7 +142,7 @@ func Open(ctx context.Context, dir string, keys Keys, rows RowKeys, o Options) (
 	if err := l.check(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), l.leave())
 	}
-	go l.write() // Close waits for it
+	l.start()
 	for _, f := range []func(context.Context) error{l.bindVersions, l.settleLeft, l.sweep} {
 		if err := f(ctx); err != nil {
 			return nil, errors.Join(fmt.Errorf("open ledger: %w", err), l.Close())

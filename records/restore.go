@@ -65,7 +65,7 @@ func restore(ctx context.Context, dir string, r io.Reader, keys Keys, o Options,
 		return err
 	}
 	l.meta.Epoch = next.epoch
-	go l.write() // Close waits for it
+	l.start()
 	running = true
 	if err := l.newEpoch(ctx); err != nil {
 		return err

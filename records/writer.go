@@ -65,13 +65,18 @@ func (l *Ledger) submit(o *op) error {
 	}
 }
 
+// start starts the writer. Close waits for it.
+func (l *Ledger) start() {
+	l.space.check() // takes ballast and next log; why it can't, the first group will hear
+	l.mergeIfDue()
+	go l.write()
+}
+
 // write is the writer: the only goroutine that changes the ledger. It ends when
 // the ledger is closed or broken.
 func (l *Ledger) write() {
 	defer close(l.wrote)
 	defer l.awaitMerge()
-	l.space.check() // takes ballast and next log; why it can't, the first group will hear
-	l.mergeIfDue()
 	for {
 		select {
 		case <-l.quit:
