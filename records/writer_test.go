@@ -202,27 +202,3 @@ func TestAClosedLedgerSaysSo(t *testing.T) {
 		t.Errorf("view: %v, want %v", err, errClosed)
 	}
 }
-
-// BenchmarkClaim measures durable claims, one at a time and many at once.
-func BenchmarkClaim(b *testing.B) {
-	for _, inFlight := range []int{1, 64, 512} {
-		b.Run(fmt.Sprint(inFlight, " in flight"), func(b *testing.B) {
-			l := open(b, create(b))
-			testBatch(b, l)
-			var n atomic.Uint64
-			var wg sync.WaitGroup
-			b.ResetTimer()
-			for range inFlight {
-				wg.Go(func() {
-					for i := n.Add(1); i <= uint64(b.N); i = n.Add(1) {
-						if err := claimOne(b.Context(), l, i); err != nil {
-							b.Error(err)
-						}
-					}
-				})
-			}
-			wg.Wait()
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "claims/s")
-		})
-	}
-}
