@@ -13,7 +13,7 @@ const probeEvery = time.Second
 // already is asked at once: nothing is lost if it is still silent because it has
 // only just got power, since a newline interrupts the boot as well.
 func (s *session) boot(ctx context.Context, st *step) error {
-	m := newMark()
+	m := newMarker()
 	w := s.watch(st.fail, s.autoboot, m.pattern("b"), s.prompt)
 	idle := s.settle
 	var probed time.Time
@@ -29,7 +29,7 @@ func (s *session) boot(ctx context.Context, st *step) error {
 		case hit == 1:
 			s.transcribe(ctx, "console sent", "text", "interrupt")
 			err = s.put(ctx, []byte(s.interrupt))
-		case hit == 2 || !s.dialect.marks():
+		case hit == 2 || !s.dialect.hasMarkers():
 			s.hushed = false
 			return nil
 		case time.Since(probed) > probeEvery:
@@ -42,9 +42,9 @@ func (s *session) boot(ctx context.Context, st *step) error {
 	}
 }
 
-// probe asks for the mark, after dropping what may be half typed. Boot messages
+// probe asks for the marker, after dropping what may be half typed. Boot messages
 // can look like a prompt; only a prompt answers.
-func (s *session) probe(ctx context.Context, m mark) error {
+func (s *session) probe(ctx context.Context, m marker) error {
 	if err := s.put(ctx, []byte{0x03}); err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 	"mintmark/station/console"
 )
 
-// A loader is a boot loader. Its prompt answers marks, as U-Boot's does.
+// A loader is a boot loader. Its prompt answers markers, as U-Boot's does.
 type loader struct {
 	chatter string        // before the countdown
 	count   time.Duration // of the countdown; 0 means that it is at its prompt already
@@ -45,7 +45,7 @@ func (l *loader) run(p *peer) {
 			p.conn.SetReadDeadline(time.Time{})
 		case '\r':
 			p.say("\r\n")
-			for _, m := range typedMark.FindAllStringSubmatch(line, -1) {
+			for _, m := range typedMarker.FindAllStringSubmatch(line, -1) {
 				p.say(m[1] + m[2])
 				if strings.HasSuffix(m[2], "e") {
 					p.say(" 0")
@@ -97,7 +97,7 @@ func TestABoardThatBootedIsSaidSo(t *testing.T) {
 	})
 }
 
-// A vendor's shell has no marks: its answer ends with a prompt, and log lines can
+// A vendor's shell has no markers: its answer ends with a prompt, and log lines can
 // bring one along before the answer.
 func TestAPromptAmongNoiseIsNotTheEndOfTheAnswer(t *testing.T) {
 	step := console.Step{Run: "save", Match: "^OK$", Fail: "^ERROR", Timeout: 5 * second}

@@ -170,7 +170,7 @@ func (c *compiler) action(key string, raw Step, p *program) {
 	if raw.Power != "" {
 		c.choice(key+".power", raw.Power, "cycle")
 	}
-	if c.patternVars()["prompt"] == "" && (raw.Interrupt || raw.Run != "" && !p.dialect.marks()) {
+	if c.patternVars()["prompt"] == "" && (raw.Interrupt || raw.Run != "" && !p.dialect.hasMarkers()) {
 		c.mistake(key, "needs to know when the device is ready, want prompt set")
 	}
 	if raw.Bare && raw.Send == "" {
@@ -338,5 +338,5 @@ func controlKey(key string) (byte, bool) {
 	return 0, false
 }
 
-// marks says whether commands can be put between markers.
-func (d Dialect) marks() bool { return d == UBoot || d == Posix || d == Python }
+// markers says whether commands can be put between markers.
+func (d Dialect) hasMarkers() bool { return d == UBoot || d == Posix || d == Python }

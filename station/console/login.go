@@ -194,11 +194,11 @@ func (s *session) verdict(ctx context.Context) (verdict, error) {
 // here then counts as a user name.
 func (s *session) confirm(ctx context.Context, v verdict) (verdict, error) {
 	s.inside = true
-	if !s.dialect.marks() {
+	if !s.dialect.hasMarkers() {
 		s.hushed = false
 		return v, nil
 	}
-	m := newMark()
+	m := newMarker()
 	before, _ := s.dialect.frame(m, s.newline)
 	if s.setup != "" {
 		before = s.setup + ";" + before

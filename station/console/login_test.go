@@ -26,7 +26,7 @@ type getty struct {
 	lazy    time.Duration     // before the shell's first prompt
 }
 
-var typedMark = regexp.MustCompile(`echo '(\w+)''(\w+)'`)
+var typedMarker = regexp.MustCompile(`echo '(\w+)''(\w+)'`)
 
 // run is the device's program.
 func (g *getty) run(p *peer) {
@@ -92,7 +92,7 @@ func (g *getty) shell(p *peer) {
 			prompt = "mintmark# "
 			p.say(g.grumble)
 		}
-		if m := typedMark.FindStringSubmatch(line); m != nil {
+		if m := typedMarker.FindStringSubmatch(line); m != nil {
 			p.say(m[1] + m[2] + "\r\n")
 		}
 		if line == "exit" {

@@ -119,7 +119,7 @@ func (d Dialect) prompt() string {
 // of this line doesn't contain.
 func (d Dialect) setup() string {
 	if d == Posix {
-		return " unset HISTFILE; stty -echo; dmesg -n 1 >/dev/null 2>&1; PS1='mint''mark# '"
+		return " unset HISTFILE; stty -echo; dmesg -n 1 >/dev/null 2>&1; PS1='mint''marker# '"
 	}
 	return ""
 }

@@ -13,20 +13,20 @@ import (
 	"mintmark/hsm/secret"
 )
 
-// A mark is a text that appears in a command's output and, because it is typed in
+// A marker is a text that appears in a command's output and, because it is typed in
 // two pieces, never in its echo. It is drawn afresh for each command, so that
 // nothing older is taken for it.
-type mark string
+type marker string
 
-func newMark() mark { return mark(fmt.Sprintf("mm%07x", rand.Uint32N(1<<28))) }
+func newMarker() marker { return marker(fmt.Sprintf("mm%07x", rand.Uint32N(1<<28))) }
 
-// typed is the mark as it is typed, a word of every dialect that has marks.
-func (m mark) typed(suffix string) string {
+// typed is the marker as it is typed, a word of every dialect that has markers.
+func (m marker) typed(suffix string) string {
 	return "'" + string(m[:2]) + "''" + string(m[2:]) + suffix + "'"
 }
 
-// pattern matches the line that the mark and what follows it make.
-func (m mark) pattern(rest string) *pattern {
+// pattern matches the line that the marker and what follows it make.
+func (m marker) pattern(rest string) *pattern {
 	p, err := compileStream(string(m) + rest + `\n`)
 	if err != nil {
 		panic("console: internal error: " + err.Error())
@@ -36,7 +36,7 @@ func (m mark) pattern(rest string) *pattern {
 
 // frame is what stands around a command so that its output begins with a line
 // "...b" and ends with "...e STATUS".
-func (d Dialect) frame(m mark, newline string) (before, after string) {
+func (d Dialect) frame(m marker, newline string) (before, after string) {
 	switch d {
 	case Python: // an exception skips the first end, not the second
 		return "print(" + m.typed("b") + "); ",
@@ -50,10 +50,10 @@ func (d Dialect) frame(m mark, newline string) (before, after string) {
 
 // run sends a command and judges its output.
 func (s *session) run(ctx context.Context, st *step) error {
-	if !s.dialect.marks() {
+	if !s.dialect.hasMarkers() {
 		return s.runToPrompt(ctx, st)
 	}
-	m := newMark()
+	m := newMarker()
 	before, after := s.dialect.frame(m, s.newline)
 	l, err := s.typed(before, st.text, after, s.dialect)
 	if err != nil {
@@ -83,7 +83,7 @@ func (s *session) run(ctx context.Context, st *step) error {
 	return s.judge(st, status, s.text)
 }
 
-// unanswered puts into words that no mark came, and cancels what may still be
+// unanswered puts into words that no marker came, and cancels what may still be
 // running or half typed, for another try.
 func (s *session) unanswered(ctx context.Context, err error, problem string) error {
 	if !errors.Is(err, context.DeadlineExceeded) {
@@ -101,7 +101,7 @@ func (s *session) unanswered(ctx context.Context, err error, problem string) err
 		hint: "check that the device is at its prompt, then try again"}
 }
 
-// runToPrompt is run for a device without marks: the output ends with the prompt.
+// runToPrompt is run for a device without markers: the output ends with the prompt.
 // Log noise can bring a prompt along before the answer, so where the step says
 // what it wants, a prompt without it is not the last one.
 func (s *session) runToPrompt(ctx context.Context, st *step) error {
