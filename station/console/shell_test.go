@@ -99,7 +99,7 @@ func TestExitStatusIsSeenThroughTheMarks(t *testing.T) {
 		t.Run(sh.name, func(t *testing.T) {
 			link, _ := interactive(t, sh.argv...)
 			try := func(st console.Step) error {
-				_, err := driver(t, console.Script{Dialect: sh.dialect, Lock: []console.Step{st}}).
+				_, err := driver(t, console.Script{Dialect: sh.dialect, Timeout: 20 * second, Lock: []console.Step{st}}).
 					Do(minute(t), link, station.Lock, station.Vars{})
 				return err
 			}
@@ -132,7 +132,7 @@ func TestOutputWithoutANewlineAndForeignLinesAreTolerated(t *testing.T) {
 			}
 		}
 	})
-	d := driver(t, console.Script{Dialect: console.Posix, Identify: []console.Step{
+	d := driver(t, console.Script{Dialect: console.Posix, Timeout: 20 * second, Identify: []console.Step{
 		{Run: "echo id=A1; sleep 0.1; printf 'serial=SN-1'", Match: `^id=(\w+)$`, Capture: "hardware_id", Retry: 3},
 		{Run: "printf 'serial=SN-1'", Match: `serial=(\S+?)(\[|$)`, Capture: "serial", Retry: 3},
 	}})
@@ -148,7 +148,7 @@ func TestACommandThatHangsIsCancelledAndTriedAgain(t *testing.T) {
 	dir := t.TempDir()
 	link, _ := interactive(t, "busybox", "ash", "-i")
 	d := driver(t, console.Script{Dialect: console.Posix, Vars: map[string]string{"dir": dir}, Lock: []console.Step{
-		{Run: "test -e {dir}/was || {{ touch {dir}/was; cat; }", Timeout: second, Retry: 1},
+		{Run: "test -e {dir}/was || {{ touch {dir}/was; cat; }", Timeout: 4 * second, Retry: 1},
 	}})
 	if _, err := d.Do(minute(t), link, station.Lock, station.Vars{}); err != nil {
 		t.Error(err)

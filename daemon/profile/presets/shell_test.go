@@ -82,14 +82,14 @@ func TestAShellDeviceThatMisbehavesFailsWhereItDoes(t *testing.T) {
 		{line.Inject, line.Refusal, station.Inject, `device answered what the step refuses, want no /^ERROR/`},
 		{line.Inject, line.Noise, station.Inject, "inject step"},
 		{line.Inject, line.Chatter, station.Inject, "inject step"},
-		{line.Inject, line.Mute, station.Inject, "nothing matched in 2s"},
+		{line.Inject, line.Mute, station.Inject, "nothing matched in 4s"},
 		{line.Restart, line.ForgetsOnReboot, station.Prove, `want no`},
 		{line.Identify, line.Unplug, station.Identify, "identify step"},
 	} {
 		t.Run(string(tt.phase)+" "+string(tt.fault), func(t *testing.T) {
 			t.Parallel()
 			d := &line.Device{Serial: "AC000001", HardwareID: "02:AC:00:00:00:01", Faults: map[line.Phase]line.Fault{tt.phase: tt.fault}}
-			_, r := plugged(t, d, strings.Replace(camera, "[driver.vars]", "timeout = \"2s\"\n[driver.vars]", 1))
+			_, r := plugged(t, d, strings.Replace(camera, "[driver.vars]", "timeout = \"4s\"\n[driver.vars]", 1))
 			r.give("admin", again)
 			for _, p := range []station.Phase{station.Identify, station.Inject, station.Restart, station.Prove} {
 				_, err := r.do(p)
