@@ -14,14 +14,20 @@ import (
 	"mintmark/station"
 )
 
-// A child is the daemon of the demo: mintmark run, in a process of its own.
+// A child is the daemon of the demo: mintmark run, in a process of its own, one
+// after the other.
 type child struct {
 	config string
 	log    string
-	lost   context.CancelCauseFunc // called when it ends without being told to
+	lost   context.CancelCauseFunc // called when a process ends without being told to
 
+	now *process // nil before the first start
+}
+
+// A process is one life of the daemon.
+type process struct {
 	cmd   *exec.Cmd
-	ended chan struct{} // closed when cmd has ended and err is set
+	ended chan struct{} // closed when it has ended and err is set
 	err   error
 
 	mu   sync.Mutex // guards told
@@ -44,57 +50,56 @@ func (c *child) start(ctx context.Context, b *board) error {
 	}
 	defer log.Close()
 	b.forget()
-	c.cmd = exec.Command(self, "run", "--config", c.config)
-	c.cmd.Stdout, c.cmd.Stderr = log, log
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the demo, which stops it
-	if err := c.cmd.Start(); err != nil {
+	cmd := exec.Command(self, "run", "--config", c.config)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the demo, which stops it
+	if err := cmd.Start(); err != nil {
 		return err
 	}
-	c.ended, c.told = make(chan struct{}), false
-	go c.wait(c.cmd, c.ended)
+	c.now = &process{cmd: cmd, ended: make(chan struct{})}
+	go c.wait(c.now) // kill and stop wait for it
 	return b.ready(ctx)
 }
 
-// wait waits for the process; kill and stop wait for it by ended.
-func (c *child) wait(cmd *exec.Cmd, ended chan struct{}) {
-	err := cmd.Wait()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.err = err
-	close(ended)
-	if !c.told {
-		c.lost(fmt.Errorf("daemon ended by itself: %v, see %s", err, c.log))
+func (c *child) wait(p *process) {
+	p.err = p.cmd.Wait()
+	close(p.ended)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.told {
+		c.lost(fmt.Errorf("daemon ended by itself: %v, see %s", p.err, c.log))
 	}
 }
 
-func (c *child) tell(s os.Signal) error {
-	c.mu.Lock()
-	c.told = true
-	c.mu.Unlock()
-	err := c.cmd.Process.Signal(s)
+// tell sends a signal that ends the process. One that has ended is fine.
+func (p *process) tell(s os.Signal) error {
+	p.mu.Lock()
+	p.told = true
+	p.mu.Unlock()
+	err := p.cmd.Process.Signal(s)
 	if errors.Is(err, os.ErrProcessDone) {
 		return nil
 	}
 	return err
 }
 
-// kill ends the process at once. One that has ended is fine.
+// kill ends the daemon at once.
 func (c *child) kill() {
-	if c.cmd == nil || c.cmd.Process == nil {
+	if c.now == nil {
 		return
 	}
-	_ = c.tell(syscall.SIGKILL) // it is our own child: gone, or killed
-	<-c.ended
+	_ = c.now.tell(syscall.SIGKILL) // it is our own child: gone, or killed
+	<-c.now.ended
 }
 
 // stop ends the daemon as a technician would.
 func (c *child) stop(ctx context.Context) error {
-	if err := c.tell(syscall.SIGTERM); err != nil {
+	if err := c.now.tell(syscall.SIGTERM); err != nil {
 		return err
 	}
 	select {
-	case <-c.ended:
-		return c.err
+	case <-c.now.ended:
+		return c.now.err
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
