@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
 // A stdin reads a file until a context is done, also while nothing comes. Close
-// it; the file stays open.
+// it, once or more often; the file stays open.
 type stdin struct {
 	ctx  context.Context
 	in   *os.File
@@ -28,13 +29,14 @@ func newStdin(ctx context.Context, in *os.File) (*stdin, error) {
 		defer close(told)
 		tell.Close()
 	})
-	return &stdin{ctx: ctx, in: in, wake: wake, stop: func() {
+	return &stdin{ctx: ctx, in: in, wake: wake, stop: sync.OnceFunc(func() {
 		if pending() {
 			tell.Close()
-			return
+		} else {
+			<-told
 		}
-		<-told
-	}}, nil
+		wake.Close()
+	})}, nil
 }
 
 // Read waits for input or the end of the context.
@@ -60,7 +62,7 @@ func (s *stdin) Read(p []byte) (int, error) {
 
 func (s *stdin) Close() error {
 	s.stop()
-	return s.wake.Close()
+	return nil
 }
 
 // mute keeps a terminal from showing what is typed, until show is called.

@@ -33,7 +33,7 @@ func TestStdinEndsWithItsContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
+	defer file.Close() // also after it was closed below
 	if _, err := out.WriteString("serial"); err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,20 @@ func TestStdinEndsWithItsContext(t *testing.T) {
 			t.Errorf("Read = %v, want that it was cancelled", err)
 		}
 	case <-time.After(soon):
-		t.Error("Read still waits for input")
+		t.Fatal("Read still waits for input")
+	}
+	if err := file.Close(); err != nil {
+		t.Errorf("Close = %v", err)
+	}
+}
+
+func TestStdinMayBeClosedTwice(t *testing.T) {
+	file, _, err := (&app{in: os.Stdin}).open(t.Context(), "-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(file.Close(), file.Close()); err != nil {
+		t.Errorf("Close = %v", err)
 	}
 }
 
