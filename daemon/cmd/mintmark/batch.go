@@ -190,15 +190,22 @@ func (a *app) showBatch(b records.Batch) error {
 	case b.Shredded != nil:
 		shredded = "deleted, but software can't make it unrecoverable"
 	}
+	waiting, unused := fmt.Sprint(b.Waiting), ""
+	if ended(b) && b.Waiting > 0 {
+		waiting, unused = "", fmt.Sprintf("%d, and can't be any more", b.Waiting)
+	}
 	recoverable := ""
 	if b.Kind == records.ImportedBatch && b.Shredded == nil {
 		recoverable = "recoverable to whoever has station and authority, until the batch is closed"
 	}
 	return pairs(a.out, "batch", b.Name, "product", b.Product, "state", b.State, "kind", b.Kind, "trial", yes(b.Trial),
 		"quota", b.Quota, "devices", b.Devices, "credentials", b.Claims, "started", b.Started, "sealed", b.Sealed,
-		"burned", b.Burned, "waiting", b.Waiting, "rows", recoverable, "row key", shredded,
+		"burned", b.Burned, "waiting", waiting, "never used", unused, "rows", recoverable, "row key", shredded,
 		"reason", b.Reason, "by", b.By, "created", b.Created)
 }
+
+// ended reports whether nothing is made of a batch any more.
+func ended(b records.Batch) bool { return b.State == records.Closing || b.State == records.Closed }
 
 func yes(b bool) string {
 	if b {

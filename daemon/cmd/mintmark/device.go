@@ -36,17 +36,38 @@ func (c deviceShowCommand) Run(ctx context.Context, a *app) error {
 		if c.JSON {
 			return a.print(d)
 		}
-		return a.showDevice(d)
+		return a.showDevice(ctx, client, d)
 	})
 }
 
-func (a *app) showDevice(d records.Device) error {
+// rowOf is a device's row, and that nobody can use it any more if that is so.
+func rowOf(ctx context.Context, client *api.Client, d records.Device) (string, error) {
+	if d.Row == 0 {
+		return "", nil
+	}
+	if d.State == records.Waiting {
+		b, err := client.Batch(ctx, d.Batch)
+		if err != nil {
+			return "", err
+		}
+		if ended(b) {
+			return fmt.Sprintf("%d, never used, and can't be any more: batch %s is %s", d.Row, b.Name, b.State), nil
+		}
+	}
+	return fmt.Sprint(d.Row), nil
+}
+
+func (a *app) showDevice(ctx context.Context, client *api.Client, d records.Device) error {
+	row, err := rowOf(ctx, client, d)
+	if err != nil {
+		return err
+	}
 	rework := ""
 	if d.Rework != nil {
 		rework = fmt.Sprintf("%s ordered by %s: %s", d.Rework.Kind, d.Rework.By, d.Rework.Reason)
 	}
-	err := pairs(a.out, "serial", d.Serial, "product", d.Product, "state", d.State, "hardware id", d.HardwareID,
-		"batch", d.Batch, "row", d.Row, "last proved", d.Proved, "rework", rework)
+	err = pairs(a.out, "serial", d.Serial, "product", d.Product, "state", d.State, "hardware id", d.HardwareID,
+		"batch", d.Batch, "row", row, "last proved", d.Proved, "rework", rework)
 	if err != nil || len(d.Attempts) == 0 {
 		return err
 	}
@@ -128,7 +149,7 @@ func (c reworkCommand) Run(ctx context.Context, a *app) error {
 		if c.JSON {
 			return a.print(d)
 		}
-		return a.showDevice(d)
+		return a.showDevice(ctx, client, d)
 	})
 }
 
