@@ -57,27 +57,44 @@ func (d *demo) judge(ctx context.Context, c *api.Client) (problems []error, err 
 		return nil, err
 	}
 	labels := d.plant.Printer.Labels()
-	for _, p := range factory.Judge(slices.Concat(d.generated, d.imported), labels, tally.serials) {
+	judged := factory.Judge(slices.Concat(d.generated, d.imported), labels, tally.serials)
+	for _, p := range judged {
 		problems = append(problems, errors.New(p))
 	}
 	problems = append(problems, tally.problems...)
 
+	reusing, err := c.Batch(ctx, reusingAs)
+	if err != nil {
+		return nil, err
+	}
+	outcome := string(reusing.State)
+	if reusing.State == records.Rejected && tally.sealed[reusingAs]+tally.failed[reusingAs] == 0 {
+		outcome = "refused whole"
+	}
 	fmt.Fprintln(d.a.out)
 	t := newTable(d.a.out, "BATCH", "CREDENTIALS", "SEALED", "NOT SEALED", "RESULT")
 	t.row(generatedAs, "made on the station", tally.sealed[generatedAs], tally.failed[generatedAs], "")
 	t.row(importedAs, "password from a file", tally.sealed[importedAs], tally.failed[importedAs], "")
-	t.row(reusingAs, "two of them used before", 0, 0, "refused whole")
+	t.row(reusingAs, "two of them used before", tally.sealed[reusingAs], tally.failed[reusingAs], outcome)
 	if err := t.end(); err != nil {
 		return nil, err
 	}
 	fmt.Fprintln(d.a.out)
 	return problems, pairs(d.a.out,
-		"claims", fmt.Sprintf("%d, each one once", check.Claims),
-		"kill", fmt.Sprintf("SIGKILL with %d devices in their slots; %d assignments open now", d.caught, check.Open),
-		"devices", fmt.Sprintf("%d hardware ids, no credential in two of them", len(tally.owner)),
+		"claims", fmt.Sprintf("%d, %s", check.Claims, verdict(len(check.Problems), "each one once")),
+		"kill", fmt.Sprintf("SIGKILL with %s in their slots; %s open now", plural(d.caught, "device"), plural(check.Open, "assignment")),
+		"devices", fmt.Sprintf("%s, %s", plural(len(tally.owner), "hardware id"), verdict(len(judged)+len(tally.problems), "no credential in two of them")),
 		"labels", fmt.Sprint(len(labels)),
-		"ledger", fmt.Sprintf("%d groups, verified clean", check.Groups),
+		"ledger", fmt.Sprintf("%s, %s", plural(int(check.Groups), "group"), verdict(len(check.Problems), "verified clean")),
 		"overridden", "limits of station.toml (checks_per_hour, reserve_mib), attempts = 100 in the profiles; no deadline")
+}
+
+// verdict is what a promise came to: its text only if nothing speaks against it.
+func verdict(problems int, promise string) string {
+	if problems > 0 {
+		return plural(problems, "problem") + ", see below"
+	}
+	return promise
 }
 
 // A tally counts devices as their records come.
