@@ -47,6 +47,24 @@ func imported(t testing.TB) station.Product {
 	return p
 }
 
+// lines is a log that several slots write.
+type lines struct {
+	mu   sync.Mutex // guards text
+	text bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // A source draws values and remembers all that it gave away.
 type source struct {
 	mu     sync.Mutex // guards the fields below
@@ -132,7 +150,7 @@ type rig struct {
 	paper     *paper
 	printer   station.Printer // nil means paper
 	bay       *bay
-	log       *bytes.Buffer
+	log       *lines
 	timeouts  station.Timeouts
 
 	slot *station.Slot
@@ -162,7 +180,7 @@ func newRig(t testing.TB) *rig {
 	}
 	r := &rig{
 		t: t, dir: t.TempDir(), authority: a, product: generated(t), driver: &driver{}, source: &source{}, paper: &paper{},
-		bay: newBay(), log: &bytes.Buffer{},
+		bay: newBay(), log: &lines{},
 	}
 	if err := records.Create(t.Context(), r.dir, a, options()); err != nil {
 		t.Fatal(err)
