@@ -30,8 +30,8 @@ unit: build
 
 fuzz: ## every fuzz target for $(FUZZTIME)
 	@go list ./... | while read -r pkg; do \
-	  go test -list '^Fuzz' "$$pkg" | grep '^Fuzz' | while read -r f; do \
-	    echo "fuzz $$pkg $$f"; go test -run='^$$' -fuzz="^$$f$$" -fuzztime=$(FUZZTIME) "$$pkg"; \
+	  go test -list '^Fuzz' "$$pkg" | sed -n '/^Fuzz/p' | while read -r f; do \
+	    echo "fuzz $$pkg $$f"; </dev/null go test -run='^$$' -fuzz="^$$f$$" -fuzztime=$(FUZZTIME) "$$pkg"; \
 	  done; \
 	done
 
