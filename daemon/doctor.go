@@ -108,7 +108,7 @@ func (d *Doctor) process() {
 		d.fine("core dumps", "none, and no debugger may attach")
 	}
 	if err := secret.Locked(); err != nil {
-		d.add("memory lock", Weak, err.Error(), "see the end of the message")
+		d.add("memory lock", Weak, err.Error(), "")
 	} else {
 		d.fine("memory lock", "secrets stay in memory")
 	}

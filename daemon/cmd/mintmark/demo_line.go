@@ -193,6 +193,9 @@ func (d *demo) printedPassword() (password, serial string) {
 // killDaemon takes the daemon away in the middle, as a power cut or an
 // out-of-memory killer would, and starts it again.
 func (d *demo) killDaemon(ctx context.Context) error {
+	if err := d.answering(ctx); err != nil {
+		return err
+	}
 	for _, s := range d.board.slots() {
 		if s.State != station.Empty {
 			d.caught++
@@ -204,5 +207,22 @@ func (d *demo) killDaemon(ctx context.Context) error {
 		return err
 	}
 	d.view.Title("daemon started again; ledger checked against its head; devices go on where they are")
+	return nil
+}
+
+// answering waits until no device that answers nothing sensible is in a slot: a
+// daemon that starts with it there would wait for its whole boot time.
+func (d *demo) answering(ctx context.Context) error {
+	for _, s := range d.plant.Sockets {
+		dev := s.Device()
+		if dev == nil || (dev.Faults[line.Inject] != line.Mute && dev.Faults[line.Inject] != line.Chatter) {
+			continue
+		}
+		select {
+		case <-s.Gone():
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 	return nil
 }
