@@ -134,7 +134,8 @@ func TestAnImportedPINOfStatedBitsHasDigitsEnough(t *testing.T) {
 	}
 }
 
-// TestMistakes is the list of what a profile can have wrong, by its message.
+// TestMistakes is the list of what a profile can have wrong, by its message. It is
+// as long as the list.
 func TestMistakes(t *testing.T) {
 	for _, tt := range []struct{ name, old, successor, want string }{
 		{"unknown key", "model =", "modle =",
