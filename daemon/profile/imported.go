@@ -33,17 +33,28 @@ func (p *Profile) form(c Credential) func([]byte) error {
 	if g := p.generator(c); g.Alphabet != "" {
 		return g.CheckValue
 	}
-	least := leastLength(c)
+	bits := heldAtLeast(c)
+	least := leastLength(c, bits)
 	return func(value []byte) error {
 		if len(value) < least {
-			return fmt.Errorf("has %d characters, want at least %d for the %g bits that the profile states", len(value), least, c.Bits)
+			return fmt.Errorf("has %d characters, want at least %d: fewer can't hold %g bits (R-GEN-02)", len(value), least, bits)
 		}
 		return nil
 	}
 }
 
-// leastLength is how many characters can hold the stated bits at all.
-func leastLength(c Credential) int {
+// heldAtLeast is what a single value must be able to hold: the stated bits, but of
+// a password no more than the lowest floor (R-GEN-02). Its maker may draw values
+// of several lengths, and states what they hold together.
+func heldAtLeast(c Credential) float64 {
+	if c.Kind == hsm.LoginPassword {
+		return min(c.Bits, 48)
+	}
+	return c.Bits
+}
+
+// leastLength is how many characters can hold bits at all.
+func leastLength(c Credential, bits float64) int {
 	symbols := 94. // printable ASCII without space
 	switch c.Kind {
 	case hsm.PIN:
@@ -51,7 +62,7 @@ func leastLength(c Credential) int {
 	case hsm.SymmetricKey:
 		symbols = 16
 	}
-	return int(math.Ceil(c.Bits / math.Log2(symbols)))
+	return int(math.Ceil(bits / math.Log2(symbols)))
 }
 
 // alike compares as the ledger's index does: without regard to case and

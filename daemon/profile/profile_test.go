@@ -101,8 +101,8 @@ func TestImportedValuesOfStatedBitsAreNeitherTrivialNorUniversal(t *testing.T) {
 	for value, want := range map[string]string{
 		"PW000001XKCDFHJM":      "",
 		"aB3$xY7!qZ":            "",
-		"aB3$xY7!q":             "has 9 characters, want at least 10 for the 64 bits that the profile states",
-		"12345":                 "has 5 characters, want at least 10 for the 64 bits that the profile states",
+		"aB3$xY7":               "has 7 characters, want at least 8: fewer can't hold 48 bits (R-GEN-02)",
+		"12345":                 "has 5 characters, want at least 8: fewer can't hold 48 bits (R-GEN-02)",
 		"admin":                 "is a universal credential, which proof.old or reset.universal names: no device may have it",
 		"AD-MIN":                "is a universal credential, which proof.old or reset.universal names: no device may have it",
 		"factory_default2026":   "is a universal credential, which proof.old or reset.universal names: no device may have it",
