@@ -12,14 +12,30 @@ import (
 // ledger himself. Close must be called before the ledger is closed.
 func NewLocal(h http.Handler, by records.Actor) *Client {
 	l := &local{h: h, by: by}
-	return &Client{http: &http.Client{Transport: l}, close: l.wg.Wait}
+	return &Client{http: &http.Client{Transport: l}, close: l.wait}
 }
 
 // A local carries requests to a handler without a socket.
 type local struct {
 	h  http.Handler
 	by records.Actor
+
+	mu sync.Mutex     // held while a request begins, and while wait waits: a request that comes meanwhile begins after it
 	wg sync.WaitGroup // the requests under way
+}
+
+// wait waits for the requests under way.
+func (l *local) wait() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.wg.Wait()
+}
+
+// begin runs f as a request under way.
+func (l *local) begin(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.wg.Go(f)
 }
 
 // RoundTrip runs the handler beside its caller, so that an answer can be read as
@@ -36,7 +52,7 @@ func (l *local) RoundTrip(r *http.Request) (*http.Response, error) {
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, ContentLength: -1,
 		Body: body, Request: r, Trailer: http.Header{},
 	}
-	l.wg.Go(func() {
+	l.begin(func() {
 		l.h.ServeHTTP(w, req)
 		w.WriteHeader(http.StatusOK)
 		if outcome := w.header.Get(trailer); outcome != "" {
