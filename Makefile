@@ -42,7 +42,7 @@ fuzz: ## every fuzz target, $(FUZZTIME) inputs
 bench-once: ## every benchmark runs
 	go test -run='^$$' -bench=. -benchtime=1x ./...
 
-bench: ## medians and ratios of one run, written to docs/benchmarks.md
+bench: setup ## medians and ratios of one run, written to docs/benchmarks.md
 	go run ./fixtures/bench -o docs/benchmarks.md
 
 torture: setup build ## the long ones: hundreds of kills, every byte flipped

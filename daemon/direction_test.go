@@ -32,6 +32,8 @@ var folderOf = map[string]string{
 	"golang.org/x/term":               "daemon/cmd/mintmark",
 	"github.com/go-crypt/x":           "hsm",
 	"golang.org/x/crypto":             "hsm",
+	"github.com/mattn/go-sqlite3":     "fixtures/rivals",
+	"github.com/jackc/pgx/v5":         "fixtures/rivals",
 	"golang.org/x/sys":                "",
 	"golang.org/x/sync":               "",
 	"github.com/google/go-cmp":        "test",
