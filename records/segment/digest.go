@@ -17,7 +17,7 @@ type digest struct {
 func newDigest() *digest {
 	d := &digest{make(chan []byte, chunks), make(chan []byte, chunks), make(chan [32]byte)}
 	for range chunks {
-		d.free <- make([]byte, 0, chunkSize)
+		d.free <- nil // grows as far as it must
 	}
 	go d.run()
 	return d

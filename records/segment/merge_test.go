@@ -60,7 +60,8 @@ func TestMergeIsTheUnion(t *testing.T) {
 			defer s.Close()
 			models, in = append(models, m), append(in, s)
 		}
-		path := filepath.Join(dir, fmt.Sprint("merged", round, len(in)))
+		round++
+		path := filepath.Join(dir, fmt.Sprint("merged", round))
 		paced := 0
 		manifest, err := Merge(context.Background(), path, in, func(n int) { paced += n })
 		if err != nil {

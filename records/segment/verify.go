@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Verify reads the whole segment, once, and checks all that can be: the SHA-256,
@@ -48,6 +49,9 @@ func (v *verifier) all() error {
 	return v.end()
 }
 
+// chunk returns n bytes to read into.
+func (v *verifier) chunk(n int) []byte { return slices.Grow(v.digest.chunk(), n)[:n] }
+
 // hash hands on a chunk that was checked.
 func (v *verifier) hash(b []byte) error {
 	v.read += int64(len(b))
@@ -63,7 +67,7 @@ func (v *verifier) section(sec *section) (hi, lo uint64, err error) {
 	o := sec.order()
 	for first := 0; first < len(sec.fences); first += chunkSize / blockSize {
 		n := min(len(sec.fences)-first, chunkSize/blockSize)
-		b := v.digest.chunk()[:n*blockSize]
+		b := v.chunk(n * blockSize)
 		block := first - 1
 		err := v.scan(sec, first, b, &o, func(e Entries) error {
 			block++
@@ -89,7 +93,7 @@ func (v *verifier) run(i int) error {
 	var before []byte
 	seen := false
 	for j, b := range r.blocks {
-		buf := v.digest.chunk()[:b.length]
+		buf := v.chunk(int(b.length))
 		owners, err := v.readOwners(b, buf)
 		for n := 0; n < int(b.owners) && err == nil; n++ {
 			err = owners.next()
@@ -114,7 +118,7 @@ func (v *verifier) run(i int) error {
 // end compares footer and tail with the manifest again, and that nothing follows.
 func (v *verifier) end() error {
 	want := append(bytes.Clone(v.manifest.Footer), tail(v.manifest.Footer)...)
-	b := v.digest.chunk()[:len(want)]
+	b := v.chunk(len(want))
 	if err := v.Segment.read(b, v.footer.end()); err != nil {
 		return v.damage("footer", err)
 	}
