@@ -7,276 +7,250 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+
+	"mintmark/records/segment"
 )
 
-// writeChunk is how many claims or devices an import writes in one operation:
-// few enough that a live claim waits for milliseconds only.
-const writeChunk = 2000
-
-// admit makes the import real: its claims and devices are written in chunks
-// while it doesn't count yet, and one last commit makes it count. After an error
-// nothing of it is left, or the ledger is broken and the next open sweeps it. An
-// error that matches ErrReused means that someone was faster.
+// admit makes the import real: its claims and serials are written as a segment,
+// and one commit makes that count. After an error nothing of it is left, or the
+// ledger is broken and the next open sweeps it. An error that matches ErrReused
+// means that someone was faster; it is among the objections then.
 func (im *importing) admit(ctx context.Context) error {
-	if err := im.l.space.spare(im.room()); err != nil {
-		return err
-	}
 	if im.in.rows != nil && im.rec.Object == "" {
 		if err := im.in.rows.finish(&im.rec); err != nil {
 			return err
 		}
 	}
-	err := im.write(ctx)
+	if err := im.l.space.spare(im.room()); err != nil {
+		return err
+	}
+	g, rec, err := im.l.makeSegment(im.writeSegment)
+	if err != nil {
+		return fmt.Errorf("write claims: %w", err)
+	}
+	g.pending = im.r.Batch
+	err = im.enter(ctx, g, rec)
 	if err == nil {
 		im.in.rows = nil // they are the batch's now
 		return im.applyReplacement(ctx)
 	}
-	if uerr := im.l.abandon(context.WithoutCancel(ctx), im.number, im.rec.First, err); uerr != nil {
+	if im.l.Err() != nil {
 		im.in.rows = nil // it may have been admitted all the same: only the next open can tell
-		return errors.Join(err, uerr)
-	}
-	return err
-}
-
-// entrySize is about what a claim takes in a table.
-const entrySize = 60
-
-// room is what the ledger may grow by until the import is admitted or, the other
-// way, taken back.
-func (im *importing) room() int64 {
-	entries := len(im.in.claims) + len(im.in.wide) + 2*im.rec.Rows // devices are about twice as large
-	return int64(2*entries*entrySize) + logSize + tableRoom
-}
-
-func (im *importing) write(ctx context.Context) error {
-	if err := im.l.commitNew(ctx, im.begin); err != nil {
 		return err
 	}
-	for part := range slices.Chunk(im.in.claims, im.l.imports.chunk) {
-		if err := im.l.commitNew(ctx, func(t *txn) error { return im.claim(t, part) }); err != nil {
-			return err
-		}
-	}
-	for part := range slices.Chunk(im.in.wide, im.l.imports.chunk) {
-		if err := im.l.commitNew(ctx, func(t *txn) error {
-			for _, e := range part {
-				t.noteWide(e.index, im.owner(e))
-			}
-			return nil
-		}); err != nil {
-			return err
-		}
-	}
-	if !im.r.History && !im.r.Replace {
-		for first := 1; first <= im.rec.Rows; first += im.l.imports.chunk {
-			last := min(first+im.l.imports.chunk-1, im.rec.Rows)
-			if err := im.l.commitNew(ctx, func(t *txn) error { return im.devices(t, first, last) }); err != nil {
-				return err
-			}
-		}
-	}
-	return im.l.commitNew(ctx, im.finish)
+	return errors.Join(err, im.l.commit(context.WithoutCancel(ctx), func(t *txn) error { t.next = t.known().withPending(nil); return nil }),
+		im.l.dropSegment(g))
 }
 
-// begin puts the batch, or the replacement of a batch, into the ledger as one
-// that doesn't count.
-func (im *importing) begin(t *txn) error {
+// entrySize is about what a claim with its serial takes in a segment.
+const entrySize = 64
+
+// room is what the ledger grows by.
+func (im *importing) room() int64 {
+	return int64((len(im.in.claims)+len(im.in.wide))*entrySize) + logSize + tableRoom
+}
+
+// enter lets the segment compete with claims that are made meanwhile, and makes it
+// real if it was first with all of its own.
+func (im *importing) enter(ctx context.Context, g *numbered, rec segmentRecord) error {
+	if err := im.l.addToFilter(ctx, g, im.in.claims); err != nil {
+		return err
+	}
+	if err := im.compete(ctx, g); err != nil {
+		return err
+	}
+	return im.l.commitNew(ctx, func(t *txn) error {
+		if err := im.record(t); err != nil {
+			return err
+		}
+		t.putSegment(g, rec)
+		t.count.plus(g.count())
+		t.next = t.known().withPending(nil).with(g)
+		return nil
+	})
+}
+
+// compete makes the segment refuse every later claim of its values and every new
+// device of its serials, and then looks whether one was made before, since judge
+// looked.
+func (im *importing) compete(ctx context.Context, g *numbered) error {
+	var layers []*layer
+	lost := func(e entry) { im.in.objections.add(e.claimed()) }
+	if err := im.l.commitNew(ctx, func(t *txn) error {
+		for i := range t.g.claims { // of operations just before, in no layer yet
+			inEntries(im.in.claims, i, lost)
+		}
+		t.seal()
+		t.next = t.known().withPending(g)
+		layers = t.next.sealed()
+		return nil
+	}); err != nil {
+		return err
+	}
+	for _, layer := range layers {
+		if slices.Contains(im.in.judged, layer) {
+			continue
+		}
+		if err := layer.among(ctx, im.in.claims, lost); err != nil {
+			return err
+		}
+	}
+	if im.devices() {
+		if err := im.l.known(ctx, im.in); err != nil {
+			return err
+		}
+	}
+	if im.in.objections.any() {
+		return ErrReused
+	}
+	return nil
+}
+
+// devices says whether the import brings devices.
+func (im *importing) devices() bool { return !im.r.History && !im.r.Replace }
+
+// addToFilter makes the filter know the indexes of a new segment, before anybody
+// may look for them. One that has no room for them is replaced by a larger one.
+// It is for the holder of imports.writing.
+func (l *Ledger) addToFilter(ctx context.Context, g *numbered, claims []entry) error {
+	set, n := l.claims(), g.claims()
+	for _, have := range set.segments {
+		n += have.claims()
+	}
+	if n > set.filter.room {
+		return l.growFilter(ctx, n, append(slices.Clip(set.segments), g))
+	}
+	for part := range slices.Chunk(claims, yieldEvery) {
+		for i := range part {
+			set.filter.add(&part[i].index)
+		}
+		runtime.Gosched()
+	}
+	return context.Cause(ctx)
+}
+
+// growFilter makes a filter for n indexes and half as many again, aside, from the
+// segments that it is to know, and then changes to it.
+func (l *Ledger) growFilter(ctx context.Context, n int, segments []*numbered) error {
+	f := newFilter(roomFor(n))
+	if _, err := fillFilter(ctx, f, segments); err != nil {
+		return err
+	}
+	return l.commit(ctx, func(t *txn) error {
+		s := *t.known()
+		s.filter = f
+		t.next = &s
+		return nil
+	})
+}
+
+// writeSegment writes the claims and the serials of the import.
+func (im *importing) writeSegment(path string) (m segment.Manifest, err error) {
+	w, err := segment.Create(path)
+	if err != nil {
+		return m, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.Discard())
+		}
+	}()
+	place := im.ranks()
+	if err := writeEntries(im.in.claims, place, w.Claims); err != nil {
+		return m, err
+	}
+	slices.SortFunc(im.in.wide, compareEntries)
+	if err := writeEntries(im.in.wide, place, w.Wide); err != nil {
+		return m, err
+	}
+	if err := w.Run(im.segmentRun()); err != nil {
+		return m, err
+	}
+	for _, row := range im.in.order {
+		if err := w.Owner(im.in.serials.at(row), uint32(im.rec.First)-1+row, 0); err != nil {
+			return m, err
+		}
+	}
+	return w.Finish()
+}
+
+func (im *importing) segmentRun() segment.Run {
+	run := segment.Run{
+		Batch: im.number, FirstRow: uint32(im.rec.First), KeyVersion: im.in.version(), Product: im.r.Product.ID,
+		Devices: im.devices(),
+	}
+	for place, spec := range im.r.Product.Credentials {
+		if spec.ProductScope {
+			run.Narrow = append(run.Narrow, uint8(place))
+		}
+	}
+	return run
+}
+
+// ranks returns the place of each row, from 1, in the order of serials.
+func (im *importing) ranks() []uint32 {
+	if im.in.order == nil {
+		im.in.order = im.in.serials.sorted()
+	}
+	ranks := make([]uint32, 1+len(im.in.order))
+	for n, row := range im.in.order {
+		ranks[row] = uint32(n)
+	}
+	return ranks
+}
+
+// writeEntries passes entries to a segment, some at a time.
+func writeEntries(entries []entry, rank []uint32, write func([]segment.Entry) error) error {
+	buf := make([]segment.Entry, 0, yieldEvery)
+	for part := range slices.Chunk(entries, yieldEvery) {
+		buf = buf[:0]
+		for _, e := range part {
+			buf = append(buf, segment.Entry{Index: e.index, Owner: rank[e.row], Place: e.place})
+		}
+		if err := write(buf); err != nil {
+			return err
+		}
+		runtime.Gosched()
+	}
+	return nil
+}
+
+// record is the import as a fact: its batch, or one replacement more of a batch.
+func (im *importing) record(t *txn) error {
 	if err := t.pinScopes(im.r.Product); err != nil {
 		return err
 	}
-	if !im.r.Replace {
-		b := im.batch(t, Checking)
-		b.Imports = []importRecord{im.rec}
-		putBatch(t, b)
-		t.name(b)
-		return nil
+	b := im.batch(t, Admitted)
+	if im.r.Replace {
+		var err error
+		if b, err = getBatch(t, im.number); err != nil {
+			return err
+		}
+		if err := b.mayReplace(im.r.Product); err != nil {
+			return err
+		}
+		if b.Rows+1 != im.rec.First {
+			return refuse("import it again", "batch %s got other rows meanwhile", b.Name)
+		}
 	}
-	b, err := getBatch(t, im.number)
-	if err != nil {
-		return err
-	}
-	if err := b.mayReplace(im.r.Product); err != nil {
-		return err
-	}
-	if slices.ContainsFunc(b.Imports, func(rec importRecord) bool { return rec.First == im.rec.First }) {
-		return refuse("import it again", "batch %s has an import from row %d already", b.Name, im.rec.First)
-	}
+	im.rec.Admitted, im.rec.Applied = true, !im.r.Replace
 	b.Imports = append(b.Imports, im.rec)
-	putBatch(t, b)
-	return nil
-}
-
-func (im *importing) owner(e entry) ownerRef {
-	return ownerRef{Batch: im.number, Row: uint32(im.rec.First) - 1 + e.row, Position: e.place, KeyVersion: im.in.version()}
-}
-
-func (im *importing) claim(t *txn, part []entry) error {
-	for _, e := range part {
-		if err := t.claim(e.index, im.owner(e)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// devices writes a device that waits for each of some rows.
-func (im *importing) devices(t *txn, from, to int) error {
-	for row := from; row <= to; row++ {
-		d := Device{
-			Product: im.r.Product.ID, Serial: string(im.in.serials.at(uint32(row))),
-			State: Waiting, Batch: im.r.Batch, Row: row,
-		}
-		key := deviceKey(d.Product, d.Serial)
-		if _, found, err := t.get(key); err != nil {
-			return err
-		} else if found {
-			return fmt.Errorf("serial of row %d: %w", row, ErrReused)
-		}
-		t.set(key, encode(d))
-	}
-	return nil
-}
-
-// finish makes the import count.
-func (im *importing) finish(t *txn) error {
-	b, err := getBatch(t, im.number)
-	if err != nil {
-		return err
-	}
-	rec := &b.Imports[len(b.Imports)-1]
-	rec.Admitted, rec.Applied = true, !im.r.Replace
-	b.Rows += rec.Rows
-	b.Claims += rec.Rows * len(rec.Columns)
+	b.Rows += im.rec.Rows
+	b.Claims += im.rec.Rows * len(im.rec.Columns)
 	switch {
 	case im.r.History:
 		b.State = Closed // nothing will be made of it
 	case !im.r.Replace:
-		b.State, b.Waiting, b.Quota = Admitted, rec.Rows, rec.Rows
+		b.Waiting, b.Quota = im.rec.Rows, im.rec.Rows
 	}
 	putBatch(t, b)
+	if !im.r.Replace {
+		t.name(b)
+	}
 	return t.answer(im.asked, im.rec.Rows, 0)
-}
-
-// abandon takes back an import that was not admitted: claims, ledger-wide
-// indexes, devices, and last its record. It finds them by reading the whole
-// ledger, whoever wrote them and however far they came.
-func (l *Ledger) abandon(ctx context.Context, batch uint32, first int, why error) error {
-	var b *batchRecord
-	if err := l.view(func(r reader) (err error) { b, err = getBatch(r, batch); return err }); errors.Is(err, ErrNotFound) {
-		return nil // not even begun
-	} else if err != nil {
-		return err
-	}
-	if !slices.ContainsFunc(b.Imports, func(rec importRecord) bool { return rec.First == first && !rec.Admitted }) {
-		return nil // a replacement that was not begun
-	}
-	ours := func(val []byte) (ownerRef, bool) {
-		o, err := decodeOwner(val)
-		return o, err == nil && o.Batch == batch && int(o.Row) >= first
-	}
-	if err := l.undo(ctx, []byte{keyClaim}, func(key, val []byte) func(*txn) error {
-		if o, ok := ours(val); ok {
-			i := Index(key[1:])
-			return func(t *txn) error { return t.unclaim(i, o) }
-		}
-		return nil
-	}); err != nil {
-		return err
-	}
-	if err := l.undo(ctx, []byte{keyWide}, func(key, val []byte) func(*txn) error {
-		if _, ok := ours(val); ok {
-			k := slices.Clone(key)
-			return func(t *txn) error { t.del(k); return nil }
-		}
-		return nil
-	}); err != nil {
-		return err
-	}
-	if first == 1 {
-		if err := l.undo(ctx, deviceKey(b.Product, ""), func(key, val []byte) func(*txn) error {
-			if d, err := decode[Device](val); err == nil && d.Batch == b.Name {
-				k := slices.Clone(key)
-				return func(t *txn) error { t.del(k); return nil }
-			}
-			return nil
-		}); err != nil {
-			return err
-		}
-	}
-	return l.commit(ctx, func(t *txn) error { return forgetImport(t, batch, first, why) })
-}
-
-// takeBack abandons what an earlier import into the batch of this name could not
-// take back itself, for want of disk. The name is the caller's, so that no import
-// under way has it.
-func (l *Ledger) takeBack(ctx context.Context, name string) error {
-	var b *batchRecord
-	err := l.view(func(r reader) (err error) { b, err = batchNamed(r, name); return err })
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, rec := range b.Imports {
-		if rec.Admitted {
-			continue
-		}
-		if err := l.abandon(ctx, b.Number, rec.First, errCutOff); err != nil {
-			return fmt.Errorf("take back what was left of batch %s: %w", name, err)
-		}
-		if err := l.discardRows(ctx, l.rowPath(b.Number, rec.First)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-var errCutOff = errors.New("it was cut off")
-
-// forgetImport takes an import off its batch; a batch that was to begin with it
-// is rejected.
-func forgetImport(t *txn, batch uint32, first int, why error) error {
-	b, err := getBatch(t, batch)
-	if err != nil {
-		return err
-	}
-	b.Imports = slices.DeleteFunc(b.Imports, func(rec importRecord) bool { return rec.First == first })
-	if first == 1 {
-		b.State, b.Reason = Rejected, bound("import did not finish: "+why.Error())
-	}
-	putBatch(t, b)
-	return nil
-}
-
-// undo carries out what f returns for the keys with a prefix, in chunks.
-func (l *Ledger) undo(ctx context.Context, prefix []byte, f func(key, val []byte) func(*txn) error) error {
-	var todo []func(*txn) error
-	if err := l.view(func(r reader) error {
-		return r.scan(prefix, func(key, val []byte) error {
-			if do := f(key, val); do != nil {
-				todo = append(todo, do)
-			}
-			return nil
-		})
-	}); err != nil {
-		return err
-	}
-	for part := range slices.Chunk(todo, l.imports.chunk) {
-		if err := l.commit(ctx, func(t *txn) error {
-			for _, do := range part {
-				if err := do(t); err != nil {
-					return err
-				}
-			}
-			return nil
-		}); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // replaceChunk is how many device records are changed in one operation: they may
@@ -369,11 +343,15 @@ func (l *Ledger) rowSerials(batch uint32, rec importRecord) (b *batchRecord, ser
 	return b, serials, nil
 }
 
-var errInterrupted = errors.New("the station stopped")
-
 // sweep ends what a crash left of imports and closings. What needs the authority
 // is tried; if it is away, the next open tries again.
 func (l *Ledger) sweep(ctx context.Context) error {
+	if err := l.sweepSegments(); err != nil {
+		return err
+	}
+	if err := l.sweepFolded(ctx); err != nil {
+		return err
+	}
 	batches, err := l.batchRecords()
 	if err != nil {
 		return err
@@ -381,13 +359,7 @@ func (l *Ledger) sweep(ctx context.Context) error {
 	keep := map[string]bool{}
 	for _, b := range batches {
 		for _, rec := range b.Imports {
-			switch {
-			case !rec.Admitted:
-				if err := l.abandon(ctx, b.Number, rec.First, errInterrupted); err != nil {
-					return err
-				}
-				continue
-			case !rec.Applied:
+			if !rec.Applied {
 				if err := l.applyRows(ctx, b.Number, rec); err != nil {
 					l.opts.Log.WarnContext(ctx, "new rows not given out yet", "batch", b.Name, "err", err)
 				}

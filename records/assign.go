@@ -241,10 +241,10 @@ func (w *assigning) claim(t *txn, serial string, attempt int) ([]Credential, err
 // claimSet claims a value that is used under no key version.
 func (t *txn) claimSet(set indexSet, o ownerRef) (Index, uint32, error) {
 	for _, i := range set.Lookup {
-		if first, found, err := claimOwner(t, i); err != nil {
+		if first, found, err := t.claimOwner(i); err != nil {
 			return Index{}, 0, err
 		} else if found {
-			return Index{}, 0, reuse(t, first)
+			return Index{}, 0, t.reuse(first)
 		}
 	}
 	o.KeyVersion = set.Version
@@ -258,7 +258,7 @@ func (t *txn) claimSet(set indexSet, o ownerRef) (Index, uint32, error) {
 // whatever key version it was.
 func (t *txn) claimed(set indexSet, want ownerRef) (Index, uint32, error) {
 	for _, i := range set.Lookup {
-		o, found, err := claimOwner(t, i)
+		o, found, err := t.claimOwner(i)
 		if err != nil {
 			return Index{}, 0, err
 		}

@@ -18,11 +18,12 @@ import (
 // bytes: header, key and value, part of a row file, end.
 const (
 	backupMagic   = "mintmark backup\x00"
-	backupVersion = 1
+	backupVersion = 2
 
 	frameHeader = 'H' // backup version, CBOR header
 	frameRecord = 'R' // key, value
 	frameRows   = 'F' // name of a row file, part of it
+	frameClaims = 'S' // name of a segment, part of it
 	frameEnd    = 'E' // number of records and of bytes in row files
 
 	maxFrame = 2 << 20
@@ -87,6 +88,9 @@ func (o *backupWriter) write(r reader, l *Ledger) error {
 	}); err != nil {
 		return err
 	}
+	if err := o.segments(r.set.segments); err != nil {
+		return err
+	}
 	if err := o.rowFiles(filepath.Join(l.dir, "rows")); err != nil {
 		return err
 	}
@@ -118,6 +122,20 @@ func (o *backupWriter) frame(kind byte, a, b []byte) error {
 	}
 	if o.frames++; o.progress != nil && o.frames%1000 == 0 {
 		o.progress(o.done)
+	}
+	return nil
+}
+
+// segments writes every segment.
+func (o *backupWriter) segments(list []*numbered) error {
+	for _, g := range list {
+		name := []byte(filepath.Base(g.Path()))
+		if err := g.Each(func(part []byte) error {
+			o.bytes += uint64(len(part))
+			return o.frame(frameClaims, name, part)
+		}); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sync/errgroup"
+
+	"mintmark/records/segment"
 )
 
 // A hitKind is one way for a row to be wrong. Of several at the same value that
@@ -119,9 +121,12 @@ func (o *objections) trim() {
 
 // judge holds an import to itself and to the ledger and adds what it finds to
 // its objections. Burned names the batch whose burned devices are to get new rows, for
-// a replacement. Claims that are made meanwhile are found when its own are
-// written.
+// a replacement. Claims that are made meanwhile are found by compete.
 func (l *Ledger) judge(ctx context.Context, in *intake, history bool, burned string) error {
+	if err := l.commit(ctx, func(t *txn) error { t.seal(); return nil }); err != nil {
+		return err
+	}
+	in.judged = l.claims().sealed()
 	slices.SortFunc(in.claims, compareEntries)
 	slices.SortFunc(in.older, compareEntries)
 	in.duplicates()
@@ -158,21 +163,74 @@ func inParts[T any](items []T, f func(part []T) error) error {
 	return g.Wait()
 }
 
-// claimedBefore finds the entries that the ledger has.
+// claimedBefore finds the entries that the ledger has. They are in the order of
+// their indexes.
 func (l *Ledger) claimedBefore(ctx context.Context, entries []entry, found func(hit)) error {
 	return l.view(func(r reader) error {
-		for i, e := range entries {
-			if err := sometimes(ctx, i); err != nil {
+		maybe, err := r.set.maybe(ctx, entries)
+		if err != nil {
+			return err
+		}
+		at := func(i int) [16]byte { return maybe[i].index }
+		for _, g := range r.set.segments {
+			if err := g.FindSorted(ctx, len(maybe), at, func(i int, _ segment.Entry) error { found(maybe[i].claimed()); return nil }); err != nil {
 				return err
 			}
-			if claimed, err := r.has(claimKey(e.index)); err != nil {
+		}
+		for _, layer := range r.set.sealed() {
+			if err := layer.among(ctx, entries, func(e entry) { found(e.claimed()) }); err != nil {
 				return err
-			} else if claimed {
-				found(hit{row: e.row, place: int16(e.place), kind: inLedger, index: e.index})
 			}
 		}
 		return nil
 	})
+}
+
+func (e entry) claimed() hit {
+	return hit{row: e.row, place: int16(e.place), kind: inLedger, index: e.index}
+}
+
+// yieldEvery is after how many indexes an import lets others have the processor.
+const yieldEvery = 4096
+
+// maybe returns the entries that may be in a segment.
+func (s *claimSet) maybe(ctx context.Context, entries []entry) (maybe []entry, err error) {
+	for part := range slices.Chunk(entries, yieldEvery) {
+		if err := context.Cause(ctx); err != nil {
+			return nil, err
+		}
+		for i := range part {
+			if s.filter.maybe(&part[i].index) {
+				maybe = append(maybe, part[i])
+			}
+		}
+		runtime.Gosched()
+	}
+	return maybe, nil
+}
+
+// among calls f for the entries, which are in order, that a layer below the top
+// has.
+func (l *layer) among(ctx context.Context, entries []entry, f func(entry)) error {
+	turn := 0
+	for i := range l.claims {
+		if turn++; turn%yieldEvery == 0 {
+			runtime.Gosched()
+		}
+		if err := sometimes(ctx, turn); err != nil {
+			return err
+		}
+		inEntries(entries, i, f)
+	}
+	return nil
+}
+
+// inEntries calls f for the entries, which are in order, that have an index.
+func inEntries(entries []entry, i Index, f func(entry)) {
+	n, found := slices.BinarySearchFunc(entries, i, func(e entry, i Index) int { return compareIndexes(e.index, i) })
+	for ; found && n < len(entries) && entries[n].index == i; n++ {
+		f(entries[n])
+	}
 }
 
 // sometimes returns why ctx is done, in every thousandth turn of a loop.
@@ -181,15 +239,6 @@ func sometimes(ctx context.Context, turn int) error {
 		return nil
 	}
 	return context.Cause(ctx)
-}
-
-// has is get without the value.
-func (r reader) has(key []byte) (bool, error) {
-	_, err := r.txn.Get(key)
-	if err == badger.ErrKeyNotFound {
-		return false, nil
-	}
-	return err == nil, err
 }
 
 // judgeSerials finds serials that are there twice and those that a device of the
@@ -204,32 +253,45 @@ func (l *Ledger) judgeSerials(ctx context.Context, in *intake, burned string) er
 			in.objections.add(hit{row: row, place: noPlace, kind: serialTwice, first: rows[first]})
 		}
 	}
-	return inParts(rows, func(part []uint32) error {
+	in.order = rows
+	if burned != "" {
+		return inParts(rows, func(part []uint32) error { return l.judgeBurned(ctx, in, part, burned) })
+	}
+	return l.known(ctx, in)
+}
+
+// known finds the serials that a device of the product has.
+func (l *Ledger) known(ctx context.Context, in *intake) error {
+	return inParts(in.order, func(part []uint32) error {
+		found := func(row uint32) { in.objections.add(hit{row: row, place: noPlace, kind: serialKnown}) }
 		return l.view(func(r reader) error {
-			for i, row := range part {
-				if err := sometimes(ctx, i); err != nil {
+			for _, run := range r.set.deviceRuns(in.product.ID) {
+				if err := run.imported(ctx, part, in.serials.at, found); err != nil {
 					return err
-				}
-				kind, wrong, err := judgeSerial(r, in.product.ID, string(in.serials.at(row)), burned)
-				if err != nil {
-					return err
-				}
-				if wrong {
-					in.objections.add(hit{row: row, place: noPlace, kind: kind})
 				}
 			}
-			return nil
+			return r.recorded(ctx, in.product.ID, part, in.serials.at, found)
 		})
 	})
 }
 
-func judgeSerial(r reader, product, serial, burned string) (kind hitKind, wrong bool, err error) {
-	if burned == "" {
-		wrong, err = r.has(deviceKey(product, serial))
-		return serialKnown, wrong, err
-	}
-	d, err := getDevice(r, product, serial)
-	return notBurned, d == nil || d.Batch != burned || !d.wantsRow(), err
+// judgeBurned finds the serials whose device needs no new row.
+func (l *Ledger) judgeBurned(ctx context.Context, in *intake, rows []uint32, batch string) error {
+	return l.view(func(r reader) error {
+		for i, row := range rows {
+			if err := sometimes(ctx, i); err != nil {
+				return err
+			}
+			d, err := getDevice(r, in.product.ID, string(in.serials.at(row)))
+			if err != nil {
+				return err
+			}
+			if d == nil || d.Batch != batch || !d.wantsRow() {
+				in.objections.add(hit{row: row, place: noPlace, kind: notBurned})
+			}
+		}
+		return nil
+	})
 }
 
 // elsewhere counts the product-scope values that the ledger knows in another
@@ -251,7 +313,15 @@ func (l *Ledger) elsewhere(ctx context.Context, in *intake) (int, error) {
 				return err
 			}
 			key := append([]byte{keyWide}, e.index[:]...)
-			if it.Seek(key); it.ValidForPrefix(key) {
+			it.Seek(key)
+			wide, err := it.ValidForPrefix(key), error(nil)
+			if !wide {
+				wide, err = r.set.wide(e.index)
+			}
+			if err != nil {
+				return err
+			}
+			if wide {
 				known.add(hit{row: e.row, place: int16(e.place)})
 			}
 		}
@@ -292,7 +362,7 @@ func (in *intake) violation(r reader, h hit) (Violation, error) {
 	}
 	switch h.kind {
 	case inLedger:
-		o, found, err := claimOwner(r, h.index)
+		o, found, err := r.claimOwner(h.index)
 		if err != nil || !found {
 			return v, cmp.Or(err, fmt.Errorf("a claim vanished"))
 		}

@@ -2,12 +2,12 @@ package records
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/bits"
 )
 
-// An ownerRef says for whom an index was claimed. It is the value of a claim
-// and never changes.
+// An ownerRef says for whom an index was claimed. It never changes.
 type ownerRef struct {
 	Batch      uint32
 	Row        uint32 // data row from 1 for an imported or historical claim, else 0
@@ -43,16 +43,6 @@ func decodeOwner(b []byte) (ownerRef, error) {
 	}, nil
 }
 
-// claimOwner returns who claimed i, if anyone did.
-func claimOwner(g getter, i Index) (ownerRef, bool, error) {
-	val, found, err := g.get(claimKey(i))
-	if err != nil || !found {
-		return ownerRef{}, false, err
-	}
-	o, err := decodeOwner(val)
-	return o, err == nil, err
-}
-
 // owner turns o into what may be shown.
 func (o ownerRef) owner(g getter) (Owner, error) {
 	b, err := getBatch(g, o.Batch)
@@ -67,38 +57,45 @@ func (o ownerRef) owner(g getter) (Owner, error) {
 }
 
 // claim makes i used for ever, or returns a *ReuseError that names the first
-// owner. A claim of a batch still under import refuses like any other.
+// owner.
 func (t *txn) claim(i Index, o ownerRef) error {
-	first, found, err := claimOwner(t, i)
+	first, found, err := t.claimOwner(i)
 	if err != nil {
 		return err
 	}
 	if found {
-		return reuse(t, first)
+		return t.reuse(first)
 	}
-	t.set(claimKey(i), o.encode())
+	if t.claims == nil {
+		t.claims = map[Index]ownerRef{}
+	}
+	t.claims[i] = o
 	t.count.add(i)
 	return nil
 }
 
-func reuse(g getter, first ownerRef) error {
-	w, err := first.owner(g)
+// claimOwner returns who claimed i, if anyone did, as the operation sees it.
+func (t *txn) claimOwner(i Index) (ownerRef, bool, error) {
+	if o, ok := t.claims[i]; ok {
+		return o, true, nil
+	}
+	if o, ok := t.g.claims[i]; ok {
+		return o, true, nil
+	}
+	return t.known().find(i)
+}
+
+// reuse refuses a claim and names the first owner, also one of an import that is
+// being judged, whose batch is not in the ledger yet.
+func (t *txn) reuse(first ownerRef) error {
+	w, err := first.owner(t)
+	if g := t.known().pending; errors.Is(err, ErrNotFound) && g != nil {
+		w, err = Owner{Batch: g.pending, Row: int(first.Row)}, nil
+	}
 	if err != nil {
 		return err
 	}
 	return &ReuseError{Credential: w.Credential, First: w}
-}
-
-// unclaim takes back the claim of a batch that was never admitted. Nothing else
-// may: a claim that was answered is for ever.
-func (t *txn) unclaim(i Index, o ownerRef) error {
-	have, found, err := claimOwner(t, i)
-	if err != nil || !found || have != o {
-		return err
-	}
-	t.del(claimKey(i))
-	t.count.sub(i)
-	return nil
 }
 
 // wideKey is the key of a second, ledger-wide index of a value whose scope is

@@ -43,7 +43,8 @@ func BenchmarkClaim(b *testing.B) {
 // claimAlone is what a user of Badger would write.
 func claimAlone(db *badger.DB, i uint64) error {
 	return db.Update(func(txn *badger.Txn) error {
-		key := claimKey(index(i))
+		claim := index(i)
+		key := append([]byte{keyClaim}, claim[:]...)
 		if _, found, err := lookup(txn, key); err != nil || found {
 			return fmt.Errorf("claim %d: found %v, %w", i, found, err)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 )
 
 // CloseBatch ends a batch: it waits in state closing until no attempt is open,
@@ -20,9 +19,6 @@ func (l *Ledger) CloseBatch(ctx context.Context, name string, by Actor) (Batch, 
 		case Checking, Rejected:
 			return nil, refuse("", "batch %s is %s", name, b.State)
 		case Admitted, Opened, Held:
-			if slices.ContainsFunc(b.Imports, func(rec importRecord) bool { return !rec.Admitted }) {
-				return nil, refuse("wait until it is done, or repeat the replacement", "an import into batch %s is not done", name)
-			}
 			b.State, b.Reason = Closing, "closed by "+by.Name
 		}
 		return b, nil

@@ -77,21 +77,22 @@ func TestClosingWaitsForTheSlots(t *testing.T) {
 	untouched(t, l, 8, 3)
 }
 
-func TestClosingIsRefusedWhileNewRowsComeIn(t *testing.T) {
+func TestNewRowsThatComeWhileTheBatchIsClosedAreRefused(t *testing.T) {
 	l := importer(t)
 	if err := burnedTwo(t, l); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.commit(t.Context(), func(t *txn) error {
-		b, err := getBatch(t, 1)
-		b.Imports = append(b.Imports, importRecord{First: 4, Rows: 2})
-		putBatch(t, b)
-		return err
-	}); err != nil {
-		t.Fatal(err)
+	raced(l, func() {
+		if _, err := l.CloseBatch(t.Context(), "B1", Actor{}); err != nil {
+			t.Error(err)
+		}
+	})
+	_, err := l.Import(t.Context(), replacing(), strings.NewReader(twoRows))
+	refused(t, err, "batch B1 is closed")
+	untouched(t, l, 8, 3)
+	if keys, files := l.rows.(*testRows).left(), append(rowFiles(t, l), segmentFiles(t, l)...); keys != 0 || len(files) != 1 {
+		t.Errorf("%d row keys and files %v are left, want the claims of the first import", keys, files)
 	}
-	_, err := l.CloseBatch(t.Context(), "B1", Actor{})
-	refused(t, err, "an import into batch B1 is not done")
 }
 
 func TestAClosingThatTheAuthorityHoldsUpGoesOnLater(t *testing.T) {

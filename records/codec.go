@@ -50,6 +50,9 @@ type batchRecord struct {
 	Imports  []importRecord `cbor:"23,keyasint,omitempty"` // the first, then replacements
 	Shredded *bool          `cbor:"24,keyasint,omitempty"`
 	Warning  string         `cbor:"25,keyasint,omitempty"` // of capacity
+
+	// RowsFrozen holds back the rows that have no device record, after a restore.
+	RowsFrozen bool `cbor:"30,keyasint,omitempty"`
 }
 
 // devices returns the count of devices in a state.
@@ -102,8 +105,11 @@ func batchNamed(g getter, name string) (*batchRecord, error) {
 // getDevice returns a device, or nil if the ledger doesn't know it.
 func getDevice(g getter, product, serial string) (*Device, error) {
 	val, found, err := g.get(deviceKey(product, serial))
-	if err != nil || !found {
+	if err != nil {
 		return nil, err
+	}
+	if !found {
+		return waitingDevice(g, product, serial)
 	}
 	return decode[Device](val)
 }

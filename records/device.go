@@ -2,7 +2,6 @@ package records
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -284,6 +283,11 @@ func (d *Device) standing() standing { return standing{d.Batch, d.State, len(d.A
 // putDevice stores d, keeps the counts of its batch before and after, and the
 // list of open attempts. The zero standing is that of a new device.
 func putDevice(t *txn, was standing, d *Device) error {
+	if was == (standing{}) {
+		if err := t.noRival(d); err != nil {
+			return err
+		}
+	}
 	t.set(deviceKey(d.Product, d.Serial), encode(d))
 	if d.State == Assigned {
 		t.set(pairKey(keyOpen, d.Product, d.Serial), nil)
@@ -358,42 +362,4 @@ func (l *Ledger) Device(_ context.Context, product, serial string) (Device, erro
 		return Device{}, refuse("name the product", "%d products have a device of this serial", len(found))
 	}
 	return *found[0], nil
-}
-
-// products lists the products that have devices.
-func (r reader) products() (products []string, err error) {
-	from := []byte{keyDevice}
-	for {
-		key, err := r.first([]byte{keyDevice}, from)
-		if err != nil || key == nil {
-			return products, err
-		}
-		product, _, _ := strings.Cut(string(key[1:]), "\x00")
-		products = append(products, product)
-		from = append(append([]byte{keyDevice}, product...), 1) // behind every serial of the product
-	}
-}
-
-// Devices calls f for each device of a batch in serial order, of all batches if
-// batch is empty, until f returns false.
-func (l *Ledger) Devices(ctx context.Context, batch string, f func(Device) bool) error {
-	err := l.view(func(r reader) error {
-		return r.scan([]byte{keyDevice}, func(_, val []byte) error {
-			if err := context.Cause(ctx); err != nil {
-				return err
-			}
-			d, err := decode[Device](val)
-			if err != nil {
-				return err
-			}
-			if (batch == "" || d.Batch == batch) && !f(*d) {
-				return errStop
-			}
-			return nil
-		})
-	})
-	if errors.Is(err, errStop) {
-		return nil
-	}
-	return err
 }

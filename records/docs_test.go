@@ -49,17 +49,18 @@ func TestTheDocumentedBytesAreTheBytes(t *testing.T) {
 	first.digest = digest(map[string][]byte{"M": {}})
 	first.seal(ledger)
 	second := first.next(at.Add(time.Second))
-	second.digest = digest(map[string][]byte{string(claimKey(i)): owner.encode(), "kcam": nil})
+	claims := encodeClaims(map[Index]ownerRef{i: owner})
+	second.digest = digest(map[string][]byte{string(claimsKey(2)): claims, "kcam": nil})
 	second.claims.add(i)
 	second.seal(ledger)
-	h := head{schema: 1, ledger: ledger, epoch: 0, seq: 2, hash: second.hash, claims: 1, anchor: 1}
+	h := head{schema: 2, ledger: ledger, epoch: 0, seq: 2, hash: second.hash, claims: 1, anchor: 1}
 
 	for name, got := range map[string][]byte{
-		"Key of the claim":   claimKey(i),
-		"Value of the claim": owner.encode(),
-		"Key of the group":   groupKey(2),
-		"Value of the group": second.encode(),
-		"Slot of the head":   h.encode(),
+		"Key of the claims":   claimsKey(2),
+		"Value of the claims": claims,
+		"Key of the group":    groupKey(2),
+		"Value of the group":  second.encode(),
+		"Slot of the head":    h.encode(),
 	} {
 		if want := example(t, name); !bytes.Equal(got, want) {
 			t.Errorf("%s is\n%x, docs/ledger.md says\n%x", name, got, want)

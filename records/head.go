@@ -16,7 +16,7 @@ import (
 
 // schema is the version of everything on disk. An older one is migrated, a
 // newer one refused.
-const schema = 1
+const schema = 2
 
 // A groupRecord stands in the store beside what its group wrote. Groups are
 // linked by their hashes, so a group that is lost is noticed.

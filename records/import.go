@@ -10,11 +10,8 @@ import (
 
 // imports is what imports under way share.
 type imports struct {
-	writing chan struct{} // holds a token while an import is judged and written
+	writing chan struct{} // holds a token while an import is judged and written, or segments are folded or merged
 	checks  checks
-
-	// chunk is how much is written in one operation: writeChunk, or less in a test.
-	chunk int
 
 	// fault stands in for a durable step of an import in a test; nil in production.
 	fault func(step string, do func() error) error
@@ -25,7 +22,7 @@ type imports struct {
 }
 
 func newImports() *imports {
-	return &imports{writing: make(chan struct{}, 1), chunk: writeChunk, names: map[string]bool{}, numbers: map[uint32]bool{}}
+	return &imports{writing: make(chan struct{}, 1), names: map[string]bool{}, numbers: map[uint32]bool{}}
 }
 
 // durable does one step outside the store that a crash may follow.
@@ -187,9 +184,6 @@ type importing struct {
 // run is an import from start to end. Row file and key are the caller's to
 // discard as long as in.rows is set.
 func (im *importing) run(ctx context.Context, file io.Reader) (Admission, error) {
-	if err := im.l.takeBack(ctx, im.r.Batch); err != nil {
-		return Admission{}, err
-	}
 	old, err := im.find()
 	if err != nil {
 		return Admission{}, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -61,7 +62,6 @@ func killEverywhere(t *testing.T, steps int, before, do func(t *testing.T, l *Le
 		for n := 1; ; n++ {
 			dir, rows := create(t), newTestRows()
 			l := openWith(t, dir, newTestKeys("a"), rows, small())
-			l.imports.chunk = 3
 			if err := before(t, l); err != nil {
 				t.Fatal(err)
 			}
@@ -95,7 +95,7 @@ const fiveRows = "serial,admin,service\nL1,A00001,B00001\nL2,A00002,B00002\nL3,A
 
 func TestAnImportKilledAnywhereIsThereWholeOrNotAtAll(t *testing.T) {
 	admitted := map[bool]int{}
-	killEverywhere(t, 20,
+	killEverywhere(t, 9,
 		func(t *testing.T, l *Ledger) error {
 			_, err := l.Import(t.Context(), batchOf(camera(), "B1"), strings.NewReader(threeRows))
 			return err
@@ -162,59 +162,55 @@ func TestARejectionKilledAnywhereLeavesNothing(t *testing.T) {
 // TestASweepKilledAnywhereIsDoneAgain leaves half an import and dies while it is
 // swept.
 func TestASweepKilledAnywhereIsDoneAgain(t *testing.T) {
-	killEverywhere(t, 10,
+	killEverywhere(t, 3,
 		func(t *testing.T, l *Ledger) error {
-			return halfAnImport(t, l, camera(), fiveRows)
+			_, _, err := halfAnImport(t, l, batchOf(camera(), "B1"), fiveRows)
+			return err
 		},
 		func(t *testing.T, l *Ledger) error { return l.sweep(t.Context()) },
 		func(t *testing.T, l *Ledger, _ bool) {
 			untouched(t, l, 0, 0)
-			if keys, files := l.rows.(*testRows).left(), rowFiles(t, l); keys != 0 || len(files) != 0 {
+			if keys, files := l.rows.(*testRows).left(), append(rowFiles(t, l), segmentFiles(t, l)...); keys != 0 || len(files) != 0 {
 				t.Errorf("%d row keys and files %v are left, want none", keys, files)
 			}
 			admit(t, l, batchOf(camera(), "B1"), fiveRows)
 		})
 }
 
+func segmentFiles(t *testing.T, l *Ledger) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(l.dir, "segments"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
 // halfAnImport leaves what an import has written before its last commit.
-func halfAnImport(t *testing.T, l *Ledger, p Product, file string) error {
-	im := &importing{l: l, r: batchOf(p, "B1"), number: 1, in: newIntake(p, l.keys, Actor{}), rec: importRecord{First: 1}}
-	var err error
-	if im.in.rows, err = l.createRows(t.Context(), 1, 1); err != nil {
-		return err
+func halfAnImport(t *testing.T, l *Ledger, r ImportRequest, file string) (im *importing, g *numbered, err error) {
+	im = &importing{l: l, r: r, number: 1, in: newIntake(r.Product, l.keys, Actor{}), rec: importRecord{First: 1}}
+	burned := ""
+	if r.Replace {
+		im.rec.First, burned = 4, "B1"
+	}
+	if im.in.rows, err = l.createRows(t.Context(), 1, im.rec.First); err != nil {
+		return im, nil, err
 	}
 	if err := im.in.read(t.Context(), strings.NewReader(file), nil); err != nil {
-		return err
+		return im, nil, err
 	}
 	im.rec.Rows, im.rec.Columns = im.in.serials.len(), im.in.places
 	if err := im.in.rows.finish(&im.rec); err != nil {
-		return err
+		return im, nil, err
 	}
-	if err := im.write(t.Context()); !errors.Is(err, ErrNotFound) { // there is no check to answer
-		return fmt.Errorf("the last commit says %w", err)
+	if err := l.judge(t.Context(), im.in, r.History, burned); err != nil {
+		return im, nil, err
 	}
-	return nil
-}
-
-func TestASweepTakesBackLedgerWideIndexesToo(t *testing.T) {
-	l := importer(t)
-	if err := halfAnImport(t, l, lock("door"), "serial,code\nL1,11112222\nL2,33334444\n"); err != nil {
-		t.Fatal(err)
-	}
-	wide := func() (n int) {
-		if err := l.view(func(r reader) error { return r.keys([]byte{keyWide}, func([]byte) error { n++; return nil }) }); err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	before := wide()
-	if err := l.sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if after := wide(); before != 2 || after != 0 {
-		t.Errorf("%d ledger-wide indexes before the sweep and %d after, want 2 and none", before, after)
-	}
-	untouched(t, l, 0, 0)
+	g, _, err = l.makeSegment(im.writeSegment)
+	return im, g, err
 }
 
 // raced runs f just before the claims of the next import are written.
@@ -336,23 +332,41 @@ func TestTwoImportsOfOneNameDontMix(t *testing.T) {
 
 func TestAnImportThatIsNotAdmittedDoesntCount(t *testing.T) {
 	l := importer(t)
-	if err := halfAnImport(t, l, camera(), threeRows); err != nil {
+	addBatch(t, l, batchRecord{Number: 5, Name: "G1", Product: "cam", Profile: [32]byte{1}, State: Opened, Kind: GeneratedBatch, Quota: 9})
+	raced(l, func() {
+		clean(t, l)
+		if _, err := l.openRow(t.Context(), 1, 1, "SN1"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("its row is %v, want ErrNotFound", err)
+		}
+		if _, err := l.Interlock(t.Context(), sight(camera(), "SN1", "H1")); !errors.Is(err, ErrRefused) {
+			t.Errorf("its device is %v, want a refusal", err)
+		}
+	})
+	admit(t, l, batchOf(camera(), "B1"), threeRows)
+	untouched(t, l, 6, 3)
+}
+
+func TestAnImportThatCompetesRefusesWhatIsItsOwn(t *testing.T) {
+	l := importer(t)
+	addBatch(t, l, batchRecord{Number: 5, Name: "G1", Product: "cam", Profile: [32]byte{1}, State: Opened, Kind: GeneratedBatch, Quota: 9})
+	im, g, err := halfAnImport(t, l, batchOf(camera(), "B1"), threeRows)
+	if err != nil {
 		t.Fatal(err)
 	}
-	clean(t, l) // Verify knows that it is under way
-	if _, err := l.openRow(t.Context(), 1, 1, "SN1"); !errors.Is(err, ErrNotFound) {
-		t.Errorf("its row is %v, want ErrNotFound", err)
+	g.pending = "B1"
+	if err := errors.Join(l.addToFilter(t.Context(), g, im.in.claims), im.compete(t.Context(), g)); err != nil {
+		t.Fatal(err)
 	}
+	var reuse *ReuseError
+	if _, err := tryAssign(t, l, sight(generated(), "X1", "H1"), "aaaaaa"); !errors.As(err, &reuse) || reuse.First.Batch != "B1" {
+		t.Errorf("a claim of its value is %v, want a refusal that names B1", err)
+	}
+	refused(t, l.commit(t.Context(), func(t *txn) error {
+		return putDevice(t, standing{}, &Device{Product: "camera", Serial: "SN2", State: Burned, Batch: "G1"})
+	}), "its serial is in a batch that is being imported")
+	clean(t, l)
 	if _, err := l.Interlock(t.Context(), sight(camera(), "SN1", "H1")); !errors.Is(err, ErrRefused) {
 		t.Errorf("its device is %v, want a refusal", err)
-	}
-	_, err := l.OpenBatch(t.Context(), OpenRequest{Product: camera(), Batch: "B1"})
-	refused(t, err, "batch B1 is checking")
-	_, err = l.CloseBatch(t.Context(), "B1", Actor{})
-	refused(t, err, "batch B1 is checking")
-	addBatch(t, l, batchRecord{Number: 5, Name: "G1", Product: "cam", Profile: [32]byte{1}, State: Opened, Kind: GeneratedBatch, Quota: 9})
-	if _, err := tryAssign(t, l, sight(generated(), "X1", "H1"), "aaaaaa"); !errors.Is(err, ErrReused) {
-		t.Errorf("a claim of its value is %v, want ErrReused", err)
 	}
 }
 
@@ -412,7 +426,7 @@ func TestAnAuthorityThatIsAwayLeavesNothingBehindForEver(t *testing.T) {
 func TestACommitOfUnknownOutcomeNeverCostsTheRows(t *testing.T) {
 	found := 0
 	for _, kept := range []bool{false, true} {
-		for n := 1; n <= 7; n++ {
+		for n := 1; n <= 4; n++ {
 			dir, rows := create(t), newTestRows()
 			l := openWith(t, dir, newTestKeys("a"), rows, small())
 			commits := &killer{left: n, kept: kept}

@@ -11,30 +11,15 @@ import (
 // halfAReplacement leaves what a replacement has written before its last commit.
 func halfAReplacement(t *testing.T, l *Ledger, file string) {
 	t.Helper()
-	im := &importing{l: l, r: replacing(), number: 1, in: newIntake(camera(), l.keys, Actor{}), rec: importRecord{First: 4}}
-	var err error
-	if im.in.rows, err = l.createRows(t.Context(), 1, 4); err != nil {
+	if _, _, err := halfAnImport(t, l, replacing(), file); err != nil {
 		t.Fatal(err)
-	}
-	if err := im.in.read(t.Context(), strings.NewReader(file), nil); err != nil {
-		t.Fatal(err)
-	}
-	im.rec.Rows, im.rec.Columns = im.in.serials.len(), im.in.places
-	if _, err := im.earlier(t.Context(), nil); err != nil { // takes the digest
-		t.Fatal(err)
-	}
-	if err := im.in.rows.finish(&im.rec); err != nil {
-		t.Fatal(err)
-	}
-	if err := im.write(t.Context()); !errors.Is(err, ErrNotFound) { // there is no check to answer
-		t.Fatalf("the last commit says %v", err)
 	}
 }
 
 func TestARetryOfAnImportThatWasNotTakenBackAdmitsIt(t *testing.T) {
 	for _, file := range []string{fiveRows, threeRows} {
 		l := importer(t)
-		if err := halfAnImport(t, l, camera(), fiveRows); err != nil {
+		if _, _, err := halfAnImport(t, l, batchOf(camera(), "B1"), fiveRows); err != nil {
 			t.Fatal(err)
 		}
 		a := admit(t, l, batchOf(camera(), "B1"), file)
@@ -80,9 +65,9 @@ func TestTwoReplacementsNeverBeginAtTheSameRow(t *testing.T) {
 	if err := burnedTwo(t, l); err != nil {
 		t.Fatal(err)
 	}
-	halfAReplacement(t, l, twoRows)
+	admit(t, l, replacing(), twoRows)
 	im := &importing{l: l, r: replacing(), number: 1, rec: importRecord{First: 4}}
-	refused(t, l.commit(t.Context(), im.begin), "batch B1 has an import from row 4 already")
+	refused(t, l.commit(t.Context(), im.record), "batch B1 got other rows meanwhile")
 }
 
 // notGivenOut has a replacement admitted whose row file couldn't be read. Back puts

@@ -52,6 +52,10 @@ type intake struct {
 
 	objections objections
 
+	// Of judge.
+	judged []*layer // that claims were held to
+	order  []uint32 // rows in the order of their serials
+
 	mu sync.Mutex // guards below while read runs
 	findings
 }

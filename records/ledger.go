@@ -70,7 +70,15 @@ type Ledger struct {
 	last  groupRecord // the newest group
 	merge chan error  // answers when the merge under way is done; nil: there is none
 
-	imports *imports
+	imports  *imports
+	limits   foldLimits
+	segments uint32        // the last number of one; for the holder of imports.writing
+	due      chan struct{} // has a token when there may be something to fold or merge
+	keeping  bool          // keep was started
+	kept     chan struct{} // closed when keep has ended
+
+	sets sync.RWMutex // held while a commit changes set; guards set for all but the writer
+	set  *claimSet
 
 	// commitTxn commits a group's transaction: Badger's Commit, or a fault of a test.
 	commitTxn func(*badger.Txn) error
@@ -143,11 +151,14 @@ func Open(ctx context.Context, dir string, keys Keys, rows RowKeys, o Options) (
 		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), l.leave())
 	}
 	l.start()
-	for _, f := range []func(context.Context) error{l.bindVersions, l.settleLeft, l.sweep} {
+	for _, f := range []func(context.Context) error{l.migrate, l.bindVersions, l.settleLeft, l.sweep} {
 		if err := f(ctx); err != nil {
 			return nil, errors.Join(fmt.Errorf("open ledger: %w", err), l.Close())
 		}
 	}
+	l.keeping = true
+	go l.keep()
+	l.isDue()
 	return l, nil
 }
 
@@ -163,7 +174,7 @@ func enter(dir, headName string, o Options) (*Ledger, error) {
 	l := &Ledger{
 		opts: o.withDefaults(), dir: dir, lock: lock, commitTxn: (*badger.Txn).Commit,
 		ops: make(chan *op), quit: make(chan struct{}), wrote: make(chan struct{}), broken: make(chan struct{}),
-		imports: newImports(),
+		imports: newImports(), limits: defaultFold, due: make(chan struct{}, 1), kept: make(chan struct{}), set: noClaims(),
 	}
 	l.space = &space{dir: dir, size: l.opts.Ballast, free: diskFree}
 	if err := l.openFiles(headName); err != nil {
@@ -192,6 +203,9 @@ func (l *Ledger) openFiles(headName string) (err error) {
 func (l *Ledger) Close() (err error) {
 	l.closed.Do(func() {
 		close(l.quit)
+		if l.keeping {
+			<-l.kept
+		}
 		<-l.wrote
 		l.life.Lock() // wait for readers, and let no new ones in
 		err = l.leave()
@@ -202,6 +216,9 @@ func (l *Ledger) Close() (err error) {
 // leave releases whatever enter took.
 func (l *Ledger) leave() error {
 	var errs []error
+	if l.set != nil {
+		errs = append(errs, l.set.close())
+	}
 	if l.db != nil {
 		// Without room for its last table Badger would end the process; left as
 		// it is, its log is read again at the next open.

@@ -53,7 +53,7 @@ func TestWhatWasAnsweredIsThereAfterReopening(t *testing.T) {
 	}
 	l = open(t, dir)
 	if err := l.view(func(r reader) error {
-		o, found, err := claimOwner(r, index(1))
+		o, found, err := r.claimOwner(index(1))
 		if !found || o.Serial != "S1" {
 			t.Errorf("claim 1 is %+v, %v, want S1's", o, found)
 		}

@@ -62,14 +62,14 @@ func TestOpenRefuses(t *testing.T) {
 		{"head of another history", headTo(func(h *head) { h.hash[0]++ }), ErrBehind, "isn't the one that its head file names"},
 		{"head of another ledger", headTo(func(h *head) { h.ledger[0]++ }), ErrBehind, "another ledger"},
 		{"head of another epoch", headTo(func(h *head) { h.epoch++ }), ErrBehind, "before a restore"},
-		{"head of a newer schema", headTo(func(h *head) { h.schema++ }), ErrNewer, "schema 2, want at most 1"},
+		{"head of a newer schema", headTo(func(h *head) { h.schema++ }), ErrNewer, "schema 3, want at most 2"},
 		{"store missing", func(t *testing.T, dir string) { os.RemoveAll(filepath.Join(dir, "badger")) }, ErrBehind, "its first record is missing"},
 		{"group lost", store(func(txn *badger.Txn) error { return txn.Delete(groupKey(3)) }), ErrBehind, "group 4 doesn't follow group 2"},
 		{"last group lost", store(func(txn *badger.Txn) error { return txn.Delete(groupKey(4)) }), ErrBehind, "it ends at group 3, its head file says 4"},
 		{"group changed", store(func(txn *badger.Txn) error { return txn.Set(groupKey(3), make([]byte, groupSize)) }), ErrBehind, "doesn't have the hash"},
-		{"claim lost", store(func(txn *badger.Txn) error { return txn.Delete(claimKey(index(1))) }), ErrBehind, "it has 0 claims, group 4 says 1"},
+		{"claim lost", store(func(txn *badger.Txn) error { return txn.Delete(claimsKey(3)) }), ErrBehind, "it has 0 claims, group 4 says 1"},
 		{"claim exchanged", store(func(txn *badger.Txn) error {
-			return errors.Join(txn.Delete(claimKey(index(1))), txn.Set(claimKey(index(2)), ownerRef{}.encode()))
+			return txn.Set(claimsKey(3), encodeClaims(map[Index]ownerRef{index(2): {}}))
 		}), ErrBehind, "aren't those that group 4 adds up"},
 		{"meta lost", store(func(txn *badger.Txn) error { return txn.Delete([]byte{keyMeta}) }), ErrBehind, "its first record is missing"},
 		{"store of a newer schema", store(func(txn *badger.Txn) error {
@@ -80,7 +80,7 @@ func TestOpenRefuses(t *testing.T) {
 			m, err := decode[meta](val)
 			m.Schema++
 			return errors.Join(err, txn.Set([]byte{keyMeta}, encode(m)))
-		}), ErrNewer, "schema 2, want at most 1"},
+		}), ErrNewer, "schema 3, want at most 2"},
 		{"a file", func(t *testing.T, dir string) {
 			if err := errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)); err != nil {
 				t.Fatal(err)

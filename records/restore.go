@@ -67,6 +67,9 @@ func restore(ctx context.Context, dir string, r io.Reader, keys Keys, o Options,
 	l.meta.Epoch = next.epoch
 	l.start()
 	running = true
+	if err := l.migrate(ctx); err != nil {
+		return err
+	}
 	if err := l.newEpoch(ctx); err != nil {
 		return err
 	}
@@ -175,12 +178,14 @@ func (l *Ledger) fill(in *backupReader) error {
 		case frameRecord:
 			err = f.record(a, b)
 		case frameRows:
-			err = f.rowPart(string(a), b)
+			err = f.part("rows", ".rows", string(a), b)
+		case frameClaims:
+			err = f.part("segments", ".seg", string(a), b)
 		case frameEnd:
 			if want := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, f.records), f.bytes); !bytes.Equal(b, want) {
 				return errors.New("backup is damaged: it doesn't hold what it says")
 			}
-			return errors.Join(f.flush(), f.rowsDone(), in.end())
+			return errors.Join(f.flush(), f.fileDone(), in.end())
 		default:
 			err = fmt.Errorf("backup is damaged: a frame of kind %q", kind)
 		}
@@ -198,16 +203,16 @@ type filler struct {
 	size    int
 	records uint64
 
-	rows  *os.File // being written
-	bytes uint64   // in row files
+	file  *os.File // being written
+	bytes uint64   // in files
 }
 
 func (f *filler) close() {
 	if f.txn != nil {
 		f.txn.Discard()
 	}
-	if f.rows != nil {
-		f.rows.Close() // the restore has failed already
+	if f.file != nil {
+		f.file.Close() // the restore has failed already
 	}
 }
 
@@ -241,34 +246,35 @@ func (f *filler) flush() error {
 	return err
 }
 
-func (f *filler) rowPart(name string, part []byte) error {
-	if filepath.Base(name) != name || filepath.Ext(name) != ".rows" {
-		return errors.New("backup is damaged: a row file has no proper name")
+// part writes a part of a file into a folder of the ledger.
+func (f *filler) part(folder, ext, name string, part []byte) error {
+	if filepath.Base(name) != name || filepath.Ext(name) != ext {
+		return errors.New("backup is damaged: a file has no proper name")
 	}
-	path := filepath.Join(f.l.dir, "rows", name)
-	if f.rows == nil || f.rows.Name() != path {
-		if err := f.rowsDone(); err != nil {
+	path := filepath.Join(f.l.dir, folder, name)
+	if f.file == nil || f.file.Name() != path {
+		if err := f.fileDone(); err != nil {
 			return err
 		}
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return err
 		}
 		var err error
-		if f.rows, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+		if f.file, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
 			return err
 		}
 	}
 	f.bytes += uint64(len(part))
-	_, err := f.rows.Write(part)
+	_, err := f.file.Write(part)
 	return err
 }
 
-// rowsDone makes the row file being written durable.
-func (f *filler) rowsDone() error {
-	if f.rows == nil {
+// fileDone makes the file being written durable.
+func (f *filler) fileDone() error {
+	if f.file == nil {
 		return nil
 	}
-	err := errors.Join(f.rows.Sync(), f.rows.Close(), syncDir(filepath.Dir(f.rows.Name())), syncDir(f.l.dir))
-	f.rows = nil
+	err := errors.Join(f.file.Sync(), f.file.Close(), syncDir(filepath.Dir(f.file.Name())), syncDir(f.l.dir))
+	f.file = nil
 	return err
 }

@@ -1,7 +1,6 @@
 package records
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -377,28 +376,4 @@ func device(t testing.TB, l *Ledger, serial string) Device {
 		t.Fatal(err)
 	}
 	return d
-}
-
-// A hookedContext runs f when an operation is about to go to the writer.
-type hookedContext struct {
-	context.Context
-	f func()
-}
-
-func (c hookedContext) Done() <-chan struct{} {
-	c.f()
-	return c.Context.Done()
-}
-
-func TestReworkOfADeviceThatWasJustTakenBackIsRefused(t *testing.T) {
-	l := admitted(t)
-	ctx := hookedContext{t.Context(), func() {
-		if err := l.commit(t.Context(), func(t *txn) error { t.del(deviceKey("camera", "SN1")); return nil }); err != nil {
-			t.Error(err)
-		}
-	}}
-	_, err := l.OrderRework(ctx, "camera", "SN1", Rework{Kind: Relabel, Reason: "torn"}, Actor{Supervisor: true})
-	if !errors.Is(err, ErrNotFound) {
-		t.Errorf("order says %v, want ErrNotFound", err)
-	}
 }

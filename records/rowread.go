@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 
 	"mintmark/hsm/secret"
 )
@@ -58,13 +57,6 @@ func (b *batchRecord) importOf(row int) *importRecord {
 		}
 	}
 	return nil
-}
-
-// pending says whether a row belongs to an import that doesn't count yet.
-func (b *batchRecord) pending(row int) bool {
-	return slices.ContainsFunc(b.Imports, func(rec importRecord) bool {
-		return !rec.Admitted && row >= rec.First && row < rec.First+rec.Rows
-	})
 }
 
 func (b *batchRecord) splitRow(rec *importRecord, plain []byte) (map[string]*secret.Value, error) {

@@ -27,12 +27,15 @@ const (
 	keyCheck   = 'q'
 	keyOpen    = 'a'
 	keyLabel   = 'l'
+	keySegment = 'S'
+	keyFolded  = 'F'
 )
 
-func groupKey(seq uint64) []byte { return binary.BigEndian.AppendUint64([]byte{keyGroup}, seq) }
-func claimKey(i Index) []byte    { return append([]byte{keyClaim}, i[:]...) }
-func batchKey(n uint32) []byte   { return binary.BigEndian.AppendUint32([]byte{keyBatch}, n) }
-func nameKey(name string) []byte { return append([]byte{keyName}, name...) }
+func groupKey(seq uint64) []byte  { return binary.BigEndian.AppendUint64([]byte{keyGroup}, seq) }
+func claimsKey(seq uint64) []byte { return binary.BigEndian.AppendUint64([]byte{keyClaim}, seq) }
+func segmentKey(n uint32) []byte  { return binary.BigEndian.AppendUint32([]byte{keySegment}, n) }
+func batchKey(n uint32) []byte    { return binary.BigEndian.AppendUint32([]byte{keyBatch}, n) }
+func nameKey(name string) []byte  { return append([]byte{keyName}, name...) }
 func counterKey(of string) []byte {
 	return append([]byte{keyCounter}, of...)
 }
@@ -49,13 +52,21 @@ func pairKey(kind byte, a, b string) []byte {
 	return append(append(k, 0), b...)
 }
 
-// A getter reads one key: a transaction inside the writer, or a reader.
+// A getter reads the ledger: a transaction inside the writer, or a reader.
 type getter interface {
 	get(key []byte) (val []byte, found bool, err error)
+	claimOwner(i Index) (o ownerRef, found bool, err error)
+	rowOf(product, serial string) (batch, row uint32, found bool, err error)
 }
 
-// A reader is one consistent state of the ledger.
-type reader struct{ txn *badger.Txn }
+// A reader is one consistent state of the ledger. Of the newest layer of claims
+// it may see more.
+type reader struct {
+	txn *badger.Txn
+	set *claimSet
+}
+
+func (r reader) claimOwner(i Index) (ownerRef, bool, error) { return r.set.find(i) }
 
 func (r reader) get(key []byte) ([]byte, bool, error) { return lookup(r.txn, key) }
 
@@ -136,7 +147,25 @@ func (l *Ledger) view(f func(r reader) error) error {
 		return errClosed
 	}
 	defer l.life.RUnlock()
-	return l.db.View(func(txn *badger.Txn) error { return f(reader{txn}) })
+	l.sets.RLock()
+	r := reader{l.db.NewTransaction(false), l.set}
+	l.sets.RUnlock()
+	defer r.txn.Discard()
+	return f(r)
+}
+
+// claims returns the set of claims that readers see now.
+func (l *Ledger) claims() *claimSet {
+	l.sets.RLock()
+	defer l.sets.RUnlock()
+	return l.set
+}
+
+// replaceSet lets readers see another set of claims.
+func (l *Ledger) replaceSet(s *claimSet) {
+	l.sets.Lock()
+	defer l.sets.Unlock()
+	l.set = s
 }
 
 func lookup(txn *badger.Txn, key []byte) ([]byte, bool, error) {

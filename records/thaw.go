@@ -22,6 +22,9 @@ func (l *Ledger) newEpoch(ctx context.Context) error {
 	if err := l.eachDevice(ctx, "", freeze); err != nil {
 		return err
 	}
+	if err := l.eachBatch(ctx, "", (*batchRecord).freeze); err != nil {
+		return err
+	}
 	return l.freezeCounters(ctx)
 }
 
@@ -52,6 +55,47 @@ func (l *Ledger) freezeCounters(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// freeze holds back the rows of a batch whose devices have no record: those of
+// devices that have one are frozen with them, before.
+func (b *batchRecord) freeze() {
+	if b.Waiting > 0 {
+		b.RowsFrozen = true
+		b.Frozen, b.Waiting = b.Frozen+b.Waiting, 0
+	}
+}
+
+// thaw is freeze, back.
+func (b *batchRecord) thaw() {
+	if b.RowsFrozen {
+		b.RowsFrozen = false
+		b.Frozen, b.Waiting = 0, b.Waiting+b.Frozen
+	}
+}
+
+// eachBatch changes every batch of a product, or of all, in one operation each.
+func (l *Ledger) eachBatch(ctx context.Context, product string, f func(*batchRecord)) error {
+	batches, err := l.batchRecords()
+	if err != nil {
+		return err
+	}
+	for _, b := range batches {
+		if product != "" && b.Product != product {
+			continue
+		}
+		if err := l.commit(ctx, func(t *txn) error {
+			b, err := getBatch(t, b.Number)
+			if err == nil {
+				f(b)
+				putBatch(t, b)
+			}
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // freeze burns an open attempt and holds back a row that waits. An order of
@@ -118,6 +162,14 @@ func (l *Ledger) Thaw(ctx context.Context, product string, provisioned []string,
 		return putDevice(t, was, d)
 	})
 	if err != nil {
+		return freed, burned, err
+	}
+	if err := l.eachBatch(ctx, product, func(b *batchRecord) {
+		if b.RowsFrozen {
+			freed += b.Frozen
+		}
+		b.thaw()
+	}); err != nil {
 		return freed, burned, err
 	}
 	return freed, burned, l.commit(ctx, func(t *txn) error {

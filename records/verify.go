@@ -43,7 +43,7 @@ func (l *Ledger) Verify(ctx context.Context, progress func(done int64)) (Check, 
 	}
 	err := l.view(func(r reader) error {
 		v.r = r
-		for _, pass := range []func() error{v.readMeta, v.groups, v.readBatches, v.claims, v.devices, v.hardwareIDs, v.openAttempts, v.wide, v.counts} {
+		for _, pass := range []func() error{v.readMeta, v.groups, v.readBatches, v.claims, v.devices, v.waiting, v.hardwareIDs, v.openAttempts, v.wide, v.counts} {
 			if err := pass(); err != nil {
 				return err
 			}
@@ -69,8 +69,10 @@ type verifier struct {
 
 	ledger   [16]byte
 	headHash []byte
-	count    uint64 // of claims, as the last group says
-	sum      *big.Int
+	count    uint64             // of claims, as the last group says
+	sum      *big.Int           // of their indexes
+	added    big.Int            // as they really add up
+	live     map[Index]ownerRef // claims that are in no segment
 	batches  map[uint32]*tally
 	named    map[string]*tally
 }
@@ -234,63 +236,6 @@ func (v *verifier) readBatches() error {
 		if v.named[t.Name] == nil || v.named[t.Name] != t && t.State != Rejected {
 			v.problem("batch %d can't be found by its name", t.Number)
 		}
-	}
-	return nil
-}
-
-// claims counts and adds up the claims, and finds for each who has it.
-func (v *verifier) claims() error {
-	sum := new(big.Int)
-	if err := v.scan(keyClaim, func(key, val []byte) error {
-		v.Claims++
-		sum.Add(sum, new(big.Int).SetBytes(key))
-		o, err := decodeOwner(val)
-		if err != nil || len(key) != 16 {
-			v.problem("a claim is malformed")
-			return nil
-		}
-		return v.claim(Index(key), o)
-	}); err != nil {
-		return err
-	}
-	if sum.And(sum, new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 128), big.NewInt(1))); sum.Cmp(v.sum) != 0 {
-		v.problem("the claims don't add up to what the last group says")
-	}
-	if uint64(v.Claims) != v.count {
-		v.problem("there are %d claims, the last group says %d", v.Claims, v.count)
-	}
-	return nil
-}
-
-func (v *verifier) claim(i Index, o ownerRef) error {
-	t := v.batches[o.Batch]
-	if t == nil || int(o.Position) >= len(t.Names) {
-		v.problem("a claim belongs to batch %d, which has no such credential", o.Batch)
-		return nil
-	}
-	if o.Row > 0 {
-		if t.pending(int(o.Row)) {
-			return nil
-		}
-		if int(o.Row) > t.Rows {
-			v.problem("a claim belongs to row %d of batch %s, which has %d", o.Row, t.Name, t.Rows)
-		} else if t.owned.note(int(o.Row)*len(t.Names) + int(o.Position)) {
-			v.problem("batch %s row %d has two claims of %s", t.Name, o.Row, t.Names[o.Position])
-		}
-		t.is.Claims++
-		return nil
-	}
-	d, err := getDevice(v.r, t.Product, o.Serial)
-	if err != nil {
-		return err
-	}
-	if d == nil || int(o.Attempt) > len(d.Attempts) || o.Attempt < 1 {
-		v.problem("a claim of batch %s belongs to an attempt that no device has", t.Name)
-		return nil
-	}
-	at := d.Attempts[o.Attempt-1]
-	if at.Batch != t.Name || at.find(i) == nil || at.find(i).Name != t.Names[o.Position] {
-		v.problem("device %s of batch %s doesn't have a credential that is claimed for it", d.Serial, t.Name)
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ func (v *verifier) rows(d *Device) {
 	}
 	for p := range mine {
 		t := v.named[p.batch]
-		if p.row == 0 || t == nil || t.pending(p.row) {
+		if p.row == 0 || t == nil {
 			continue
 		}
 		if p.row > t.Rows {
@@ -102,12 +102,11 @@ func (v *verifier) attempts(d *Device) error {
 // credential finds the claim of a credential. One that was generated has been
 // claimed for this very attempt.
 func (v *verifier) credential(d *Device, t *tally, at *Attempt, c Credential) error {
-	val, found, err := v.r.get(append([]byte{keyClaim}, c.Index[:]...))
+	o, found, err := v.owner(c.Index)
 	if err != nil {
-		return err
+		return v.damaged(err)
 	}
-	o, err := decodeOwner(val)
-	if !found || err != nil {
+	if !found {
 		v.problem("device %s holds a credential that is not claimed", d.Serial)
 		return nil
 	}

@@ -1,6 +1,7 @@
 package records
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -49,13 +50,19 @@ func TestVerifyFindsWhatDoesNotFit(t *testing.T) {
 		{"claim for a row that isn't there", func(t *txn) error {
 			return t.claim(index(1), ownerRef{Batch: 1, Row: 3})
 		}, "row 3 of batch B1, which has 0"},
-		{"claim past the count", func(t *txn) error { t.set(claimKey(index(1)), ownerRef{Batch: 1}.encode()); return nil }, "the last group says 1"},
+		{"claim past the count", func(t *txn) error {
+			t.set(claimsKey(99), encodeClaims(map[Index]ownerRef{index(1): {Batch: 1}}))
+			return nil
+		}, "the last group says 1"},
 		{"claim lost", func(t *txn) error {
-			return device(t, func(d *Device) { t.del(claimKey(d.Attempts[0].Credentials[0].Index)) })
+			return spoilClaims(t, func(map[Index]ownerRef) map[Index]ownerRef { return nil })
 		}, "holds a credential that is not claimed"},
 		{"claim of another", func(t *txn) error {
-			return device(t, func(d *Device) {
-				t.set(claimKey(d.Attempts[0].Credentials[0].Index), ownerRef{Batch: 1, KeyVersion: 1, Attempt: 1, Serial: "SN2"}.encode())
+			return spoilClaims(t, func(claims map[Index]ownerRef) map[Index]ownerRef {
+				for i := range claims {
+					claims[i] = ownerRef{Batch: 1, KeyVersion: 1, Attempt: 1, Serial: "SN2"}
+				}
+				return claims
 			})
 		}, "claimed for someone else"},
 		{"two hardware ids", func(t *txn) error {
@@ -135,4 +142,14 @@ func TestVerifyHoldsTheChainToTheHead(t *testing.T) {
 			}
 		})
 	}
+}
+
+// spoilClaims changes the record of claims of each group.
+func spoilClaims(t *txn, f func(map[Index]ownerRef) map[Index]ownerRef) error {
+	return reader{t.g.read, t.known()}.scan([]byte{keyClaim}, func(key, val []byte) error {
+		claims := map[Index]ownerRef{}
+		err := decodeClaims(val, func(i Index, o ownerRef) error { claims[i] = o; return nil })
+		t.set(slices.Clone(key), encodeClaims(f(claims)))
+		return err
+	})
 }

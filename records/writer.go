@@ -96,7 +96,8 @@ func (l *Ledger) writeGroup(first *op) error {
 	g := l.newGroup()
 	defer g.read.Discard()
 	accepted := g.gather(first)
-	if len(g.writes) == 0 {
+	if len(g.writes) == 0 && len(g.claims) == 0 {
+		l.replaceSet(g.set)
 		answer(accepted, nil)
 		return nil
 	}
@@ -121,13 +122,18 @@ type group struct {
 	read   *badger.Txn
 	rec    groupRecord
 	writes map[string][]byte // nil deletes
+	claims map[Index]ownerRef
+	set    *claimSet // that claims are held to; another one than the ledger's if the group changes it
 	bytes  int
 	fresh  error // why new claims are refused now, or nil
 	all    error // why everything is, or nil
 }
 
+// maxClaims keeps the record of a group's claims below what Badger holds inline.
+const maxClaims = 8000
+
 func (l *Ledger) newGroup() *group {
-	g := &group{l: l, read: l.db.NewTransaction(true), writes: map[string][]byte{}}
+	g := &group{l: l, read: l.db.NewTransaction(true), writes: map[string][]byte{}, claims: map[Index]ownerRef{}, set: l.set}
 	now := l.now()
 	l.noteMerged()
 	g.fresh, g.all = l.space.check()
@@ -155,7 +161,7 @@ func (g *group) gather(first *op) (accepted []*op) {
 }
 
 func (g *group) next() *op {
-	if len(g.writes) >= maxWrites || g.bytes >= maxBytes {
+	if len(g.writes) >= maxWrites || g.bytes >= maxBytes || len(g.claims) >= maxClaims {
 		return nil
 	}
 	select {
@@ -189,18 +195,28 @@ func (g *group) keep(t *txn) error {
 	for k, v := range t.writes {
 		n += len(k) + len(v)
 	}
-	if len(t.writes) > maxWrites || n > maxBytes {
+	for _, o := range t.claims {
+		n += len(Index{}) + 2 + ownerSize + len(o.Serial)
+	}
+	if len(t.writes)+len(t.claims) > maxWrites || n > maxBytes {
 		return fmt.Errorf("operation has %d writes and %d bytes, want at most %d and %d", len(t.writes), n, maxWrites, maxBytes)
 	}
 	maps.Copy(g.writes, t.writes)
+	maps.Copy(g.claims, t.claims)
 	g.bytes += n
 	g.rec.claims.plus(t.count)
+	if t.next != nil {
+		g.set = t.next
+	}
 	return nil
 }
 
 // commit makes the group durable: Badger first, then the head file, so that a
 // head is never ahead of what Badger has acknowledged.
 func (g *group) commit() error {
+	if len(g.claims) > 0 {
+		g.writes[string(claimsKey(g.rec.seq))] = encodeClaims(g.claims)
+	}
 	g.rec.digest = digest(g.writes)
 	g.rec.seal(g.l.meta.ID)
 	g.writes[string(groupKey(g.rec.seq))] = g.rec.encode()
@@ -210,7 +226,7 @@ func (g *group) commit() error {
 		}
 	}
 	g.l.space.expect(len(g.writes), g.bytes+groupSize)
-	if err := g.l.commitTxn(g.read); err != nil {
+	if err := g.publish(); err != nil {
 		return err
 	}
 	rotated := g.l.space.committed()
@@ -221,6 +237,29 @@ func (g *group) commit() error {
 	if rotated {
 		g.l.mergeIfDue()
 	}
+	if g.set.top().len() >= g.l.limits.claims || len(g.set.layers) > g.l.limits.layers {
+		g.l.isDue()
+	}
+	return nil
+}
+
+// publish commits the transaction and lets readers see it, with the claims that
+// belong to it. Readers never see the one without the other.
+func (g *group) publish() error {
+	if g.set == g.l.set {
+		if err := g.l.commitTxn(g.read); err != nil {
+			return err
+		}
+		g.set.top().add(g.claims)
+		return nil
+	}
+	g.l.sets.Lock()
+	defer g.l.sets.Unlock()
+	if err := g.l.commitTxn(g.read); err != nil {
+		return err
+	}
+	g.set.top().add(g.claims)
+	g.l.set = g.set
 	return nil
 }
 
@@ -257,7 +296,9 @@ const deleted = 1<<32 - 1
 type txn struct {
 	g      *group
 	writes map[string][]byte // nil deletes
-	count  claimCount
+	claims map[Index]ownerRef
+	count  claimCount // of claims
+	next   *claimSet  // instead of the group's, or nil
 }
 
 // get returns the value of key as the operation sees it. It must not be changed.

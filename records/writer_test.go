@@ -92,7 +92,7 @@ func TestAnOperationThatFailsLeavesNothing(t *testing.T) {
 	why := errors.New("no")
 	if err := l.commit(t.Context(), func(t *txn) error {
 		t.set(counterKey("x"), []byte("1"))
-		t.del(claimKey(index(1)))
+		t.del(claimsKey(1))
 		if err := t.claim(index(2), ownerRef{Batch: 1}); err != nil {
 			return err
 		}

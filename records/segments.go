@@ -1,0 +1,233 @@
+package records
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"mintmark/records/segment"
+)
+
+// A segmentRecord makes a segment real: a file without one is what a crash left.
+type segmentRecord struct {
+	Size   int64    `cbor:"1,keyasint"`
+	Sum    [32]byte `cbor:"2,keyasint"` // SHA-256 of the file
+	Footer []byte   `cbor:"3,keyasint"` // fences, runs and counts, as at the end of the file
+}
+
+func (l *Ledger) segmentPath(number uint32) string {
+	return filepath.Join(l.dir, "segments", fmt.Sprintf("%d.seg", number))
+}
+
+// nextSegment returns a number that no segment has or had while the ledger is
+// open. It is for the holder of imports.writing.
+func (l *Ledger) nextSegment() uint32 {
+	l.segments++
+	return l.segments
+}
+
+// makeSegment writes a segment and opens it. It is on stable storage, and not yet
+// real. On an error no file is left.
+func (l *Ledger) makeSegment(write func(path string) (segment.Manifest, error)) (*numbered, segmentRecord, error) {
+	number := l.nextSegment()
+	path := l.segmentPath(number)
+	var m segment.Manifest
+	err := l.durable("write segment", func() (err error) {
+		m, err = write(path)
+		return err
+	})
+	if err != nil {
+		return nil, segmentRecord{}, errors.Join(err, removeIfThere(path))
+	}
+	s, err := segment.Open(path, m)
+	if err != nil {
+		return nil, segmentRecord{}, errors.Join(err, removeIfThere(path))
+	}
+	return &numbered{Segment: s, number: number}, segmentRecord{m.Size, m.Sum, m.Footer}, nil
+}
+
+// dropSegment removes a segment that never became real, or is real no more.
+// Who still reads it goes on.
+func (l *Ledger) dropSegment(g *numbered) error {
+	return l.durable("remove segment", func() error { return removeIfThere(l.segmentPath(g.number)) })
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// putSegment makes a segment real in the group of t.
+func (t *txn) putSegment(g *numbered, rec segmentRecord) { t.set(segmentKey(g.number), encode(rec)) }
+
+// loadClaims opens what holds the claims: the segments that have a record, the filter
+// over them, and one layer of what Badger holds. It counts and adds up all of
+// them on the way.
+func (l *Ledger) loadClaims(ctx context.Context) (claimCount, error) {
+	if err := os.Mkdir(filepath.Join(l.dir, "segments"), 0o700); err == nil {
+		err = syncDir(l.dir)
+		if err != nil {
+			return claimCount{}, err
+		}
+	} else if !errors.Is(err, fs.ErrExist) {
+		return claimCount{}, err
+	}
+	set := noClaims()
+	l.replaceSet(set)
+	if err := l.view(func(r reader) error { return r.openSegments(l, set) }); err != nil {
+		return claimCount{}, err
+	}
+	total := 0
+	for _, g := range set.segments {
+		total += g.claims()
+	}
+	set.filter = newFilter(roomFor(total))
+	have, err := fillFilter(ctx, set.filter, set.segments)
+	if err != nil {
+		return have, err
+	}
+	err = l.view(func(r reader) error {
+		return r.liveClaims(func(i Index, o ownerRef) error {
+			have.add(i)
+			set.top().claims[i] = o
+			return nil
+		})
+	})
+	if err == nil && l.meta.Schema < 2 {
+		err = l.view(func(r reader) error { return r.oldClaims(func(i Index, _ ownerRef) error { have.add(i); return nil }) })
+	}
+	return have, err
+}
+
+// roomFor is what a filter is made for when it has n indexes: half as many more
+// go in before the next one is needed.
+func roomFor(n int) int { return max(n+n/2, leastFilter) }
+
+func (r reader) openSegments(l *Ledger, set *claimSet) error {
+	return r.scan([]byte{keySegment}, func(key, val []byte) error {
+		number := binary.BigEndian.Uint32(key[1:])
+		rec, err := decode[segmentRecord](val)
+		if err != nil {
+			return err
+		}
+		s, err := segment.Open(l.segmentPath(number), segment.Manifest{Footer: rec.Footer, Size: rec.Size, Sum: rec.Sum})
+		if errors.Is(err, fs.ErrNotExist) {
+			return behind("segment %d is missing", number)
+		}
+		if err != nil {
+			return behind("%v", err)
+		}
+		set.segments = append(set.segments, &numbered{Segment: s, number: number})
+		l.segments = max(l.segments, number)
+		return nil
+	})
+}
+
+// folded returns the last group whose claims are in segments.
+func (r reader) folded() (seq uint64, err error) {
+	val, found, err := r.get([]byte{keyFolded})
+	if err == nil && found && len(val) == 8 {
+		seq = binary.BigEndian.Uint64(val)
+	}
+	return seq, err
+}
+
+// liveClaims calls f for each claim that is in Badger and not in a segment.
+func (r reader) liveClaims(f func(Index, ownerRef) error) error {
+	from, err := r.folded()
+	if err != nil {
+		return err
+	}
+	return r.scanFrom([]byte{keyClaim}, claimsKey(from+1), func(key, val []byte) error {
+		if len(key) != 1+8 {
+			return nil // of schema 1, see migrate
+		}
+		return decodeClaims(val, f)
+	})
+}
+
+// scanPart is how many blocks of a segment one goroutine reads at a time.
+const scanPart = 256
+
+// fillFilter adds every index of some segments to a filter, on all processors, and
+// returns their count and sum. A block that is damaged is an error.
+func fillFilter(ctx context.Context, f *filter, segments []*numbered) (claimCount, error) {
+	type part struct {
+		g        *numbered
+		from, to int
+	}
+	parts := make(chan part)
+	sums := make([]claimCount, runtime.GOMAXPROCS(0))
+	g, ctx := errgroup.WithContext(ctx)
+	for w := range sums {
+		g.Go(func() error {
+			var buf segment.Buffer
+			for p := range parts {
+				if err := p.g.Scan(p.from, p.to, &buf, func(e segment.Entries) error {
+					for n := range e.Len() {
+						i := Index(e.Entry(n).Index)
+						f.add(&i)
+						sums[w].add(i)
+					}
+					return nil
+				}); err != nil {
+					return behind("%v", err)
+				}
+			}
+			return nil
+		})
+	}
+	g.Go(func() error {
+		defer close(parts)
+		for _, s := range segments {
+			for from := 0; from < s.Blocks(); from += scanPart {
+				select {
+				case parts <- part{s, from, min(from+scanPart, s.Blocks())}:
+				case <-ctx.Done():
+					return context.Cause(ctx)
+				}
+			}
+		}
+		return nil
+	})
+	err := g.Wait()
+	var total claimCount
+	for _, c := range sums {
+		total.plus(c)
+	}
+	return total, err
+}
+
+// sweepSegments removes the files of segments that are not real.
+func (l *Ledger) sweepSegments() error {
+	keep := map[string]bool{}
+	for _, g := range l.set.segments {
+		keep[filepath.Base(l.segmentPath(g.number))] = true
+	}
+	entries, err := os.ReadDir(filepath.Join(l.dir, "segments"))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := e.Name()
+		number, err := strconv.ParseUint(strings.TrimSuffix(name, ".seg"), 10, 32)
+		if err != nil || keep[name] || !strings.HasSuffix(name, ".seg") {
+			continue // not ours
+		}
+		if err := l.durable("remove segment", func() error { return removeIfThere(l.segmentPath(uint32(number))) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
