@@ -40,8 +40,8 @@ var (
 	// ErrTwice says that segments that are to be merged claim the same index.
 	ErrTwice = errors.New("index is claimed twice")
 
-	// ErrTooLarge says that the footer would have more than [MaxFooter] bytes:
-	// as if 180 million claims, with no owners, were too many by a hair.
+	// ErrTooLarge says that the footer would have more than [MaxFooter] bytes, or
+	// that there are more than 2^32 owners.
 	ErrTooLarge = errors.New("segment would be too large")
 )
 
