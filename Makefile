@@ -45,8 +45,8 @@ bench-once: ## every benchmark runs
 bench: setup ## medians and ratios of one run, written to docs/benchmarks.md
 	go run ./fixtures/bench -o docs/benchmarks.md
 
-torture: setup build ## the long ones: hundreds of kills, every byte flipped
-	go test -timeout 6h -v ./records ./fixtures/torture ./daemon/crash -torture
+torture: setup build ## the long ones: hundreds of kills, power cuts, every byte flipped
+	go test -timeout 6h -v ./records ./fixtures/torture ./fixtures/powercut ./daemon/crash -torture
 	go test -timeout 60m -v ./daemon/canary
 
 clean:
