@@ -91,6 +91,8 @@ func TestEveryFlippedBitIsFound(t *testing.T) {
 		flip(t, path, at)
 		if !survives(t, m, path, manifest) {
 			found++
+		} else if at >= manifest.Size-int64(len(manifest.Footer)+tailSize) {
+			t.Errorf("Open didn't find a flipped bit of the footer, at %d", at)
 		}
 		flip(t, path, at)
 	}
@@ -134,6 +136,41 @@ func (m Manifest) is(b []byte) bool {
 		b = b[n:]
 	}
 	return d.sum() == m.Sum
+}
+
+// TestAnotherManifestIsFound opens a segment with what isn't its own.
+func TestAnotherManifestIsFound(t *testing.T) {
+	m, path := small(), filepath.Join(t.TempDir(), "a")
+	manifest, err := m.write(Disk{}, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := manifest
+	other.Sum[31]++
+	s, err := Open(path, other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Verify(t.Context(), nil); !errors.Is(err, ErrDamaged) {
+		t.Errorf("Verify with another SHA-256 = %v, want %v", err, ErrDamaged)
+	}
+	for name, other := range map[string]Manifest{
+		"size":   {manifest.Footer, manifest.Size + 1, manifest.Sum},
+		"sum":    {append(bytes.Clone(manifest.Footer[:36]), flipped(manifest.Footer[36:])...), manifest.Size, manifest.Sum},
+		"footer": {nil, manifest.Size, manifest.Sum},
+	} {
+		if s, err := Open(path, other); !errors.Is(err, ErrDamaged) {
+			t.Errorf("Open with another %s = %v, %v, want %v", name, s, err, ErrDamaged)
+		}
+	}
+}
+
+// flipped returns b with another first byte.
+func flipped(b []byte) []byte {
+	b = bytes.Clone(b)
+	b[0]++
+	return b
 }
 
 // TestTruncationIsFound cuts the file, and makes it longer.

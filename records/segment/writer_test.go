@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -70,6 +71,19 @@ func TestSerialsMayBeEqual(t *testing.T) {
 	s := m.open(t, t.TempDir(), "a")
 	defer s.Close()
 	m.check(t, s)
+}
+
+// TestEqualSerialsMayFillBlocks asks for all of them.
+func TestEqualSerialsMayFillBlocks(t *testing.T) {
+	owners := slices.Repeat([]Owner{{"B", 1, 1}}, 30000)
+	owners[0].Serial = "A"
+	m := model{runs: []modelRun{{Run{Owners: 30000}, owners}}}
+	s := m.open(t, t.TempDir(), "a")
+	defer s.Close()
+	m.check(t, s)
+	if n := len(s.footer.runs[0].blocks); n < 3 {
+		t.Errorf("%d blocks, want more", n)
+	}
 }
 
 // TestAnEndedWriterWritesNothing calls everything after Finish and after Discard.
