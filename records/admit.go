@@ -346,9 +346,6 @@ func (l *Ledger) rowSerials(batch uint32, rec importRecord) (b *batchRecord, ser
 // sweep ends what a crash left of imports and closings. What needs the authority
 // is tried; if it is away, the next open tries again.
 func (l *Ledger) sweep(ctx context.Context) error {
-	if err := l.sweepSegments(); err != nil {
-		return err
-	}
 	if err := l.sweepFolded(ctx); err != nil {
 		return err
 	}

@@ -109,7 +109,7 @@ func (l *Ledger) foldDue(s *claimSet) bool {
 	for _, layer := range s.layers {
 		n += layer.len()
 	}
-	return n >= l.limits.claims || n > 0 && len(s.layers) > l.limits.layers
+	return n >= l.opts.fold.claims || n > 0 && len(s.layers) > l.opts.fold.layers
 }
 
 // fold turns all claims that are in Badger now into a segment.
@@ -292,11 +292,11 @@ func (f foldLimits) classOf(n int) (class int) {
 func (l *Ledger) mergeable(segments []*numbered) []*numbered {
 	classes := map[int][]*numbered{}
 	for _, g := range segments {
-		c := l.limits.classOf(g.claims())
+		c := l.opts.fold.classOf(g.claims())
 		if classes[c] = append(classes[c], g); len(classes[c]) < mergeFan {
 			continue
 		}
-		if l.limits.fit(classes[c]) {
+		if l.opts.fold.fit(classes[c]) {
 			return classes[c]
 		}
 		classes[c] = classes[c][1:]

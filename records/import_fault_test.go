@@ -58,10 +58,17 @@ func (k *killer) aim(l *Ledger) {
 // that before made, and kills it one durable step later, in both ways. After
 // each the ledger is opened again and must be sound.
 func killEverywhere(t *testing.T, steps int, before, do func(t *testing.T, l *Ledger) error, after func(t *testing.T, l *Ledger, kept bool)) {
+	t.Helper()
+	killEverywhereWith(t, small, steps, before, do, after)
+}
+
+// killEverywhereWith is killEverywhere with other options.
+func killEverywhereWith(t *testing.T, with func() Options, steps int, before, do func(t *testing.T, l *Ledger) error, after func(t *testing.T, l *Ledger, kept bool)) {
+	t.Helper()
 	for _, kept := range []bool{false, true} {
 		for n := 1; ; n++ {
 			dir, rows := create(t), newTestRows()
-			l := openWith(t, dir, newTestKeys("a"), rows, small())
+			l := openWith(t, dir, newTestKeys("a"), rows, with())
 			if err := before(t, l); err != nil {
 				t.Fatal(err)
 			}
@@ -72,7 +79,7 @@ func killEverywhere(t *testing.T, steps int, before, do func(t *testing.T, l *Le
 			if cerr := l.Close(); cerr != nil {
 				t.Fatal(cerr)
 			}
-			l = openWith(t, dir, newTestKeys("a"), rows, small())
+			l = openWith(t, dir, newTestKeys("a"), rows, with())
 			clean(t, l)
 			after(t, l, kept)
 			if t.Failed() {
@@ -167,7 +174,9 @@ func TestASweepKilledAnywhereIsDoneAgain(t *testing.T) {
 			_, _, err := halfAnImport(t, l, batchOf(camera(), "B1"), fiveRows)
 			return err
 		},
-		func(t *testing.T, l *Ledger) error { return l.sweep(t.Context()) },
+		func(t *testing.T, l *Ledger) error {
+			return errors.Join(l.sweepSegments(t.Context()), l.sweep(t.Context()))
+		},
 		func(t *testing.T, l *Ledger, _ bool) {
 			untouched(t, l, 0, 0)
 			if keys, files := l.rows.(*testRows).left(), append(rowFiles(t, l), segmentFiles(t, l)...); keys != 0 || len(files) != 0 {

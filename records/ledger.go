@@ -32,6 +32,8 @@ type Options struct {
 
 	// ChecksPerHour limits checks and imports per actor. 0 means 60.
 	ChecksPerHour int
+
+	fold foldLimits // the zero value means defaultFold
 }
 
 func (o Options) withDefaults() Options {
@@ -43,6 +45,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Ballast == 0 {
 		o.Ballast = defaultBallast
+	}
+	if o.fold == (foldLimits{}) {
+		o.fold = defaultFold
 	}
 	if o.ChecksPerHour == 0 {
 		o.ChecksPerHour = 60
@@ -71,7 +76,6 @@ type Ledger struct {
 	merge chan error  // answers when the merge under way is done; nil: there is none
 
 	imports  *imports
-	limits   foldLimits
 	segments uint32        // the last number of one; for the holder of imports.writing
 	due      chan struct{} // has a token when there may be something to fold or merge
 	keeping  bool          // keep was started
@@ -151,7 +155,7 @@ func Open(ctx context.Context, dir string, keys Keys, rows RowKeys, o Options) (
 		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), l.leave())
 	}
 	l.start()
-	for _, f := range []func(context.Context) error{l.migrate, l.bindVersions, l.settleLeft, l.sweep} {
+	for _, f := range []func(context.Context) error{l.sweepSegments, l.migrate, l.bindVersions, l.settleLeft, l.sweep} {
 		if err := f(ctx); err != nil {
 			return nil, errors.Join(fmt.Errorf("open ledger: %w", err), l.Close())
 		}
@@ -174,7 +178,7 @@ func enter(dir, headName string, o Options) (*Ledger, error) {
 	l := &Ledger{
 		opts: o.withDefaults(), dir: dir, lock: lock, commitTxn: (*badger.Txn).Commit,
 		ops: make(chan *op), quit: make(chan struct{}), wrote: make(chan struct{}), broken: make(chan struct{}),
-		imports: newImports(), limits: defaultFold, due: make(chan struct{}, 1), kept: make(chan struct{}), set: noClaims(),
+		imports: newImports(), due: make(chan struct{}, 1), kept: make(chan struct{}), set: noClaims(),
 	}
 	l.space = &space{dir: dir, size: l.opts.Ballast, free: diskFree}
 	if err := l.openFiles(headName); err != nil {

@@ -210,7 +210,7 @@ func fillFilter(ctx context.Context, f *filter, segments []*numbered) (claimCoun
 }
 
 // sweepSegments removes the files of segments that are not real.
-func (l *Ledger) sweepSegments() error {
+func (l *Ledger) sweepSegments(context.Context) error {
 	keep := map[string]bool{}
 	for _, g := range l.set.segments {
 		keep[filepath.Base(l.segmentPath(g.number))] = true

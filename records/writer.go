@@ -237,7 +237,7 @@ func (g *group) commit() error {
 	if rotated {
 		g.l.mergeIfDue()
 	}
-	if g.set.top().len() >= g.l.limits.claims || len(g.set.layers) > g.l.limits.layers {
+	if g.set.top().len() >= g.l.opts.fold.claims || len(g.set.layers) > g.l.opts.fold.layers {
 		g.l.isDue()
 	}
 	return nil

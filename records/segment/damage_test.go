@@ -315,11 +315,12 @@ func TestReadFaultsAreDamage(t *testing.T) {
 				t.Errorf("%s when a read is %s = %v, want %v and %v", what, name, err, ErrDamaged, fault)
 			}
 		}
+		failing = false
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		if _, _, err := s.Find(m.claims[0].Index); errors.Is(err, ErrDamaged) && !errors.Is(err, fault) {
-			t.Errorf("Find after Close = %v, which is no damage", err)
+		if _, _, err := s.Find(m.claims[0].Index); !errors.Is(err, os.ErrClosed) || errors.Is(err, ErrDamaged) {
+			t.Errorf("Find after Close = %v, want %v, which is no damage", err, os.ErrClosed)
 		}
 	}
 }

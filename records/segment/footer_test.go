@@ -86,10 +86,16 @@ func TestFooterRefuses(t *testing.T) {
 			t.Errorf("parseFooter of %d of %d bytes = %+v, want an error", n, len(b), got)
 		}
 	}
-	flags := bytes.Index(b, []byte("\x01\x04lock"))
-	b[flags] = 2
-	if got, err := parseFooter(b); err == nil {
+	flagged := bytes.Replace(b, []byte("\x01\x04lock"), []byte("\x02\x04lock"), 1)
+	if got, err := parseFooter(flagged); err == nil {
 		t.Errorf("parseFooter with flag 2 = %+v, want an error", got)
+	}
+	for what, at := range map[string]int{"runs": 36 + 3*8, "blocks": bytes.Index(b, []byte("\x01A")) - 8} {
+		many := bytes.Clone(b)
+		copy(many[at:], "\xff\xff\xff\xff") // must not be taken for a wish for memory
+		if got, err := parseFooter(many); err == nil || got != nil {
+			t.Errorf("parseFooter with 2^32 %s = %+v, want an error", what, got)
+		}
 	}
 	if _, err := parseFooter(make([]byte, MaxFooter+1)); err == nil {
 		t.Error("parseFooter of too many bytes: want an error")

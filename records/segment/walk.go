@@ -33,3 +33,24 @@ func Walk(ctx context.Context, in []*Segment, lo, hi [16]byte, f func(hi, lo uin
 	}
 	return nil
 }
+
+// Each calls f with the bytes of the file, part after part. Part is valid during
+// the call only.
+func (s *Segment) Each(f func(part []byte) error) error {
+	size, err := s.size()
+	if err != nil {
+		return err
+	}
+	buf := make([]byte, chunkSize)
+	for at := int64(0); at < size; {
+		part := buf[:min(int64(len(buf)), size-at)]
+		if err := s.read(part, at); err != nil {
+			return s.damage("file", err)
+		}
+		if err := f(part); err != nil {
+			return err
+		}
+		at += int64(len(part))
+	}
+	return nil
+}
