@@ -77,6 +77,7 @@ type objections struct {
 	seen  bitset     // a violation is a rule that one value, or one serial, breaks
 	total int
 	hits  []hit // at least those that are told, and which by may know
+	last  hit   // once there are enough of them, what comes after it is told no more
 }
 
 // tallied is how many hits always suffice to tell maxViolations: a violation has
@@ -100,6 +101,9 @@ func (o *objections) add(h hit) {
 	if h.kind == inLedger && o.product.Credentials[h.place].Bits < sparingBits && !o.by.Quality {
 		return
 	}
+	if o.last.row > 0 && compareHits(h, o.last) > 0 {
+		return
+	}
 	if o.hits = append(o.hits, h); len(o.hits) == 4*tallied {
 		o.trim()
 	}
@@ -116,7 +120,9 @@ func (o *objections) any() bool {
 func (o *objections) trim() {
 	slices.SortFunc(o.hits, compareHits)
 	o.hits = slices.CompactFunc(o.hits, func(a, b hit) bool { return compareHits(a, b) == 0 })
-	o.hits = o.hits[:min(len(o.hits), tallied)]
+	if len(o.hits) >= tallied {
+		o.hits, o.last = o.hits[:tallied], o.hits[tallied-1]
+	}
 }
 
 // judge holds an import to itself and to the ledger and adds what it finds to
@@ -127,8 +133,8 @@ func (l *Ledger) judge(ctx context.Context, in *intake, history bool, burned str
 		return err
 	}
 	in.judged = l.claims().sealed()
-	slices.SortFunc(in.claims, compareEntries)
-	slices.SortFunc(in.older, compareEntries)
+	sortEntries(in.claims)
+	sortEntries(in.older)
 	in.duplicates()
 	for _, entries := range [][]entry{in.claims, in.older} {
 		if err := inParts(entries, func(part []entry) error { return l.claimedBefore(ctx, part, in.objections.add) }); err != nil {
