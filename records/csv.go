@@ -91,16 +91,37 @@ const (
 	fileEnd
 )
 
+// ordinary marks the bytes that stand for themselves in every cell and whose
+// order needs no check: printable ASCII without comma and quote.
+var ordinary = func() (is [256]bool) {
+	for b := 0x20; b <= 0x7e; b++ {
+		is[b] = b != ',' && b != '"'
+	}
+	return is
+}()
+
+// run takes the ordinary bytes that come next, at most max; it may miss some at
+// the end of the buffer.
+func (c *csvReader) run(max int) []byte {
+	n, buf := 0, c.buf[:min(len(c.buf), max)]
+	for n < len(buf) && ordinary[buf[n]] {
+		n++
+	}
+	c.buf = c.buf[n:]
+	return buf[:n]
+}
+
 // cell appends the content of the next cell, column col of its line, to dst,
 // which must have room for maxCell bytes more.
 func (c *csvReader) cell(dst []byte, col int) ([]byte, sep, error) {
 	start, line := len(dst), c.line
-	b, ok := c.next()
-	quoted := ok && b == '"'
+	c.fill(1)
+	quoted := len(c.buf) > 0 && c.buf[0] == '"'
 	if quoted {
-		b, ok = c.next()
+		c.buf = c.buf[1:]
 	}
-	for ; ok; b, ok = c.next() {
+	dst = append(dst, c.run(maxCell)...) // most cells are nothing else; the loop takes what is left
+	for b, ok := c.next(); ok; b, ok = c.next() {
 		switch {
 		case b == 0:
 			return dst, 0, c.fault(line, col, "cell holds a zero byte, want text")

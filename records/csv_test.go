@@ -161,6 +161,23 @@ func TestTableReadsManyChunks(t *testing.T) {
 	}
 }
 
+// TestCellsMayLieAcrossBuffers moves every kind of cell over the end of a buffer.
+func TestCellsMayLieAcrossBuffers(t *testing.T) {
+	const buffer = 64 << 10
+	row := "\"S,1\",\"be\"\"t,a\",äöü\r\n"
+	want := []string{"S,1", `be"t,a`, "äöü"}
+	for shift := range len(row) + 2 {
+		filled := "serial,admin,wifi\n"
+		for n := buffer - shift - len(filled); n > 0; n = buffer - shift - len(filled) {
+			filled += "S,a," + strings.Repeat("x", max(1, min(n-5, maxCell))) + "\n"
+		}
+		rows, err := readTable(strings.NewReader(filled+row+row), "admin", "wifi")
+		if err != nil || !slices.Equal(rows[len(rows)-2], want) || !slices.Equal(rows[len(rows)-1], want) {
+			t.Fatalf("%d bytes before the end of the buffer: %v, want %q twice", shift, err, want)
+		}
+	}
+}
+
 // TestCellsNeverLeaveSecretMemory fills chunks with the longest cells.
 func TestCellsNeverLeaveSecretMemory(t *testing.T) {
 	row := "S1," + strings.Repeat("x", maxCell) + "," + strings.Repeat("y", maxCell) + "\n"

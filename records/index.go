@@ -95,11 +95,15 @@ func separator(b byte) bool {
 // appendMessage appends what the index of a canonical value is the keyed digest
 // of. Every field has its length before it, so no two values share a message.
 func appendMessage(dst []byte, version uint32, class Class, scope string, value []byte) []byte {
+	return appendField(appendHead(dst, version, class, scope), value)
+}
+
+// appendHead appends what comes before the value in a message.
+func appendHead(dst []byte, version uint32, class Class, scope string) []byte {
 	dst = appendField(dst, indexDomain)
 	dst = binary.BigEndian.AppendUint32(append(dst, 0, 0, 0, 4), version)
 	dst = appendField(dst, class)
-	dst = appendField(dst, scope)
-	return appendField(dst, value)
+	return appendField(dst, scope)
 }
 
 func appendField[T ~string | ~[]byte](dst []byte, field T) []byte {
@@ -139,10 +143,11 @@ func (s *summer) reset(size int) {
 
 func (s *summer) close() { s.mem.Close() }
 
-// add adds a message; together they must fit into what reset made room for.
-func (s *summer) add(version uint32, class Class, scope string, value []byte) {
+// add adds the message of a head and a value; together they must fit into what
+// reset made room for.
+func (s *summer) add(head, value []byte) {
 	start := len(s.flat)
-	s.flat = appendMessage(s.flat, version, class, scope, value)
+	s.flat = appendField(append(s.flat, head...), value)
 	s.msgs = append(s.msgs, s.flat[start:])
 }
 
@@ -203,9 +208,9 @@ func (l *Ledger) indexesOf(ctx context.Context, product string, spec Spec, v *se
 	var set indexSet
 	for _, version := range l.keys.Versions() {
 		s.reset(2 * (messageSize(product) + len(c)))
-		s.add(version, spec.Kind.class(), spec.scope(product), c)
+		s.add(appendHead(nil, version, spec.Kind.class(), spec.scope(product)), c)
 		if spec.ProductScope {
-			s.add(version, spec.Kind.class(), "", c)
+			s.add(appendHead(nil, version, spec.Kind.class(), ""), c)
 		}
 		out, err := s.sum(ctx, l.keys, version)
 		if err != nil {

@@ -20,8 +20,8 @@ import (
 )
 
 // maxRows is the most rows one import may have, so that what is kept of them
-// fits into memory.
-const maxRows = 4_000_000
+// fits into memory: about 70 bytes of each at the most, with one credential.
+const maxRows = 12_000_000
 
 // An entry is an index of the value that a row holds at a place.
 type entry struct {
@@ -56,23 +56,43 @@ type intake struct {
 	judged []*layer // that claims were held to
 	order  []uint32 // rows in the order of their serials
 
-	mu sync.Mutex // guards below while read runs
-	findings
-}
-
-// findings are what the values of some rows turned into.
-type findings struct {
+	// What the values turned into; set when read is done.
 	claims []entry // under the last key version
 	older  []entry // under the others
 	wide   []entry // ledger-wide indexes of product-scope values, under the last version
 	wider  []entry // and under the others
+
+	mu    sync.Mutex // guards below while read runs
+	found [foundKinds][][]entry
 }
 
-// add moves what g holds into f.
-func (f *findings) add(g *findings) {
-	f.claims, f.older = append(f.claims, g.claims...), append(f.older, g.older...)
-	f.wide, f.wider = append(f.wide, g.wide...), append(f.wider, g.wider...)
-	g.claims, g.older, g.wide, g.wider = g.claims[:0], g.older[:0], g.wide[:0], g.wider[:0]
+// The lists of an intake, as places in found.
+const (
+	foundClaims = iota
+	foundOlder
+	foundWide
+	foundWider
+	foundKinds
+)
+
+// keep keeps what was found in a chunk. A list is never copied before all are
+// there: a list that grows would take twice its room.
+func (in *intake) keep(found *[foundKinds][]entry) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for i, entries := range found {
+		if len(entries) > 0 {
+			in.found[i] = append(in.found[i], entries)
+		}
+	}
+}
+
+// join makes one list of each kind of entries.
+func (in *intake) join() {
+	for i, list := range []*[]entry{foundClaims: &in.claims, foundOlder: &in.older, foundWide: &in.wide, foundWider: &in.wider} {
+		*list = slices.Concat(in.found[i]...)
+		in.found[i] = nil
+	}
 }
 
 func newIntake(p Product, keys Keys, by Actor) *intake {
@@ -126,13 +146,19 @@ func (in *intake) read(ctx context.Context, file io.Reader, progress func(int64)
 		defer close(full)
 		return in.parse(ctx, t, free, full, progress)
 	})
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	in.join()
+	return nil
 }
 
 // parse reads chunk after chunk. It notes the serials and the content, for which
 // order matters.
 func (in *intake) parse(ctx context.Context, t *table, free, full chan *chunk, progress func(int64)) error {
 	in.begin()
+	said := secret.New(64 << 10)
+	defer said.Close()
 	for {
 		var k *chunk
 		select {
@@ -148,7 +174,7 @@ func (in *intake) parse(ctx context.Context, t *table, free, full chan *chunk, p
 		if t.rows > in.limit {
 			return refuse("split the file", "file has more than %d rows", in.limit)
 		}
-		in.note(k)
+		in.note(k, said)
 		if progress != nil {
 			progress(t.csv.done)
 		}
@@ -170,17 +196,20 @@ func (in *intake) begin() {
 	in.content.Write(b)
 }
 
-func (in *intake) note(k *chunk) {
-	var n [4]byte
+func (in *intake) note(k *chunk, said *secret.Value) {
+	buf := said.Bytes()[:0] // many cells at once: the digest is slow to begin
 	for r := range k.rows {
 		for i := range k.cols {
 			cell := k.cell(r, i)
-			binary.BigEndian.PutUint32(n[:], uint32(len(cell)))
-			in.content.Write(n[:])
-			in.content.Write(cell)
+			if len(buf)+4+len(cell) > cap(buf) {
+				in.content.Write(buf)
+				buf = buf[:0]
+			}
+			buf = appendField(buf, cell)
 		}
 		in.serials.add(k.cell(r, 0))
 	}
+	in.content.Write(buf)
 }
 
 func (in *intake) end() error {
@@ -210,194 +239,3 @@ func (in *intake) digest(ctx context.Context, kind BatchKind, version uint32) ([
 
 // version is the key version that claims are made under.
 func (in *intake) version() uint32 { return in.versions[len(in.versions)-1] }
-
-// A serialList holds the serial of each row. One that is too long is kept empty;
-// it is refused anyway.
-type serialList struct {
-	data []byte
-	ends []uint32
-}
-
-func (s *serialList) add(serial []byte) {
-	if len(serial) <= MaxSerial {
-		s.data = append(s.data, serial...)
-	}
-	s.ends = append(s.ends, uint32(len(s.data)))
-}
-
-func (s *serialList) len() int { return len(s.ends) }
-
-// at returns the serial of a row, from 1.
-func (s *serialList) at(row uint32) []byte {
-	start := uint32(0)
-	if row > 1 {
-		start = s.ends[row-2]
-	}
-	return s.data[start:s.ends[row-1]]
-}
-
-// sorted returns the rows in the order of their serials, equal ones by row.
-func (s *serialList) sorted() []uint32 {
-	rows := make([]uint32, s.len())
-	for i := range rows {
-		rows[i] = uint32(i + 1)
-	}
-	slices.SortStableFunc(rows, func(a, b uint32) int { return bytes.Compare(s.at(a), s.at(b)) })
-	return rows
-}
-
-// A worker checks, indexes and seals the rows of chunks. Its buffers are secret
-// memory.
-type worker struct {
-	in     *intake
-	sums   summer
-	canon  *secret.Value
-	plain  *secret.Value
-	sealed []byte // boxes, no secret
-	starts []int
-	values []canonical
-
-	findings // of the chunk under way
-}
-
-// A canonical is the canonical form of a value, in worker.canon.
-type canonical struct {
-	row, place int
-	bytes      []byte
-}
-
-func newWorker(in *intake) *worker {
-	cells := (1 + len(in.places)) * (maxCell + 2)
-	return &worker{in: in, canon: secret.New(chunkSize(1 + len(in.places))), plain: secret.New(cells + rowPad)}
-}
-
-func (w *worker) close() {
-	w.sums.close()
-	w.canon.Close()
-	w.plain.Close()
-}
-
-func (w *worker) take(ctx context.Context, k *chunk) error {
-	w.check(k)
-	for _, version := range w.in.versions {
-		if err := w.index(ctx, version); err != nil {
-			return err
-		}
-	}
-	if w.in.rows != nil && !w.in.objections.any() { // else they are refused, and a serial that isn't one stays off the disk
-		if err := w.seal(k); err != nil {
-			return err
-		}
-	}
-	w.in.mu.Lock()
-	defer w.in.mu.Unlock()
-	w.in.add(&w.findings)
-	return nil
-}
-
-// check finds what is wrong with rows as they stand, and the canonical form of
-// what is right.
-func (w *worker) check(k *chunk) {
-	w.values = w.values[:0]
-	canon := w.canon.Bytes()[:0]
-	for r := range k.rows {
-		row := k.first + r
-		if err := checkSerial(k.cell(r, 0)); err != nil {
-			w.in.objections.add(hit{row: uint32(row), place: noPlace, kind: badSerial, text: err.Error()})
-		}
-		first := len(w.values)
-		for i, place := range w.in.places {
-			spec, cell := &w.in.product.Credentials[place], k.cell(r, i+1)
-			start := len(canon)
-			end, err := appendCanonical(canon, spec.Kind.class(), cell)
-			if err == nil {
-				err = spec.check(cell)
-			}
-			if err != nil {
-				w.in.objections.add(hit{row: uint32(row), place: int16(place), kind: badFormat, text: err.Error()})
-				continue
-			}
-			canon = end
-			v := canonical{row, int(place), canon[start:]}
-			for _, other := range w.values[first:] {
-				if bytes.Equal(other.bytes, v.bytes) {
-					w.in.objections.add(hit{row: uint32(row), place: int16(place), kind: sameRow, first: uint32(row), other: uint8(other.place)})
-					break
-				}
-			}
-			w.values = append(w.values, v)
-		}
-	}
-}
-
-// check holds a value to the profile. A text that shows the value is replaced.
-func (s Spec) check(value []byte) error {
-	if s.Check == nil {
-		return nil
-	}
-	err := s.Check(value)
-	if err != nil && bytes.Contains([]byte(err.Error()), value) {
-		return errors.New("value is not what the profile asks for")
-	}
-	return err
-}
-
-// checkSerial is ParseSerial for bytes that may, by mistake, be a credential.
-func checkSerial(b []byte) error {
-	if len(b) == 0 || len(b) > MaxSerial {
-		return fmt.Errorf("serial has %d characters, want 1 to %d", len(b), MaxSerial)
-	}
-	for _, c := range b {
-		if !nameRune(rune(c)) {
-			return errors.New("serial has another character than A-Z, a-z, 0-9 and - _ . : /")
-		}
-	}
-	return nil
-}
-
-// index computes the indexes of all values under one key version.
-func (w *worker) index(ctx context.Context, version uint32) error {
-	size := 0
-	for _, v := range w.values {
-		size += 2 * (messageSize(w.in.product.ID) + len(v.bytes))
-	}
-	w.sums.reset(size)
-	for _, v := range w.values {
-		spec := &w.in.product.Credentials[v.place]
-		w.sums.add(version, spec.Kind.class(), spec.scope(w.in.product.ID), v.bytes)
-		if spec.ProductScope {
-			w.sums.add(version, spec.Kind.class(), "", v.bytes)
-		}
-	}
-	out, err := w.sums.sum(ctx, w.in.keys, version)
-	if err != nil {
-		return err
-	}
-	narrow, wide := &w.older, &w.wider
-	if version == w.in.version() {
-		narrow, wide = &w.claims, &w.wide
-	}
-	for _, v := range w.values {
-		e := entry{Index(out[0][:16]), uint32(v.row), uint8(v.place)}
-		*narrow, out = append(*narrow, e), out[1:]
-		if w.in.product.Credentials[v.place].ProductScope {
-			e.index = Index(out[0][:16])
-			*wide, out = append(*wide, e), out[1:]
-		}
-	}
-	return nil
-}
-
-// seal encrypts the rows, as the file has them, and writes them.
-func (w *worker) seal(k *chunk) error {
-	w.sealed, w.starts = w.sealed[:0], w.starts[:0]
-	for r := range k.rows {
-		plain := w.plain.Bytes()[:0]
-		for i := range w.in.places {
-			plain = appendPlain(plain, k.cell(r, i+1))
-		}
-		w.starts = append(w.starts, len(w.sealed))
-		w.sealed = w.in.rows.box.seal(w.sealed, w.in.rows.first-1+k.first+r, k.cell(r, 0), padRow(plain))
-	}
-	return w.in.rows.add(k.first, w.sealed, w.starts)
-}

@@ -2,6 +2,7 @@ package records
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -16,8 +17,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+
+	"golang.org/x/sys/unix"
 
 	"mintmark/hsm/secret"
 )
@@ -74,7 +78,15 @@ type rowWriter struct {
 	f    *os.File
 	size int64
 	sum  hash.Hash
-	at   []uint64 // where each row begins
+	runs []rowRun
+	told int64 // how much the kernel was asked to write already
+}
+
+// A rowRun is where rows that were written together begin.
+type rowRun struct {
+	row    int // the first one, from 1
+	at     int64
+	starts []uint32 // of each, from at
 }
 
 // createRows makes the row file of an import and the key of its rows.
@@ -157,30 +169,50 @@ func (w *rowWriter) write(b []byte) error {
 	return nil
 }
 
-// add writes sealed rows; starts has where each begins in b. Chunks may come in
-// any order.
-func (w *rowWriter) add(row int, b []byte, starts []int) error {
+// writeBehind is how many bytes the kernel may hold back before it is asked to
+// write them: the sync at the end then has little to do, and those of live claims
+// meanwhile don't wait behind it.
+const writeBehind = 8 << 20
+
+// add writes sealed rows; starts has where each begins in b and is the writer's
+// from now on. Chunks may come in any order.
+func (w *rowWriter) add(row int, b []byte, starts []uint32) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.l.space.spare(int64(len(b))); err != nil {
 		return err
 	}
-	for need := row - 1 + len(starts); len(w.at) < need; {
-		w.at = append(w.at, 0)
+	w.runs = append(w.runs, rowRun{row, w.size, starts})
+	if err := w.write(b); err != nil || w.size-w.told < writeBehind {
+		return err
 	}
-	for i, s := range starts {
-		w.at[row-1+i] = uint64(w.size) + uint64(s)
+	// What fails or isn't done here is done, and reported, by the sync at the end.
+	_ = unix.SyncFileRange(int(w.f.Fd()), w.told, w.size-w.told, unix.SYNC_FILE_RANGE_WRITE)
+	w.told = w.size
+	return nil
+}
+
+// table writes where each row begins, in the order of rows.
+func (w *rowWriter) table() error {
+	slices.SortFunc(w.runs, func(a, b rowRun) int { return cmp.Compare(a.row, b.row) })
+	var table []byte
+	for i, r := range w.runs {
+		for _, s := range r.starts {
+			table = binary.BigEndian.AppendUint64(table, uint64(r.at)+uint64(s))
+		}
+		if last := i == len(w.runs)-1; last || len(table) >= 256<<10 {
+			if err := w.write(table); err != nil {
+				return err
+			}
+			table = table[:0]
+		}
 	}
-	return w.write(b)
+	return nil
 }
 
 // finish makes the row file durable under its name and describes it in rec.
 func (w *rowWriter) finish(rec *importRecord) error {
-	table := make([]byte, 0, 8*len(w.at))
-	for _, at := range w.at {
-		table = binary.BigEndian.AppendUint64(table, at)
-	}
-	if err := w.write(table); err != nil {
+	if err := w.table(); err != nil {
 		return err
 	}
 	if err := w.l.durable("sync row file", w.f.Sync); err != nil {
@@ -269,11 +301,12 @@ func readRowHeader(path string) (object string, err error) {
 	return string(rest[2:][:binary.BigEndian.Uint16(rest)]), nil
 }
 
-// A rowBox seals and opens rows of one import. It is safe for several goroutines.
+// A rowBox seals and opens rows of one import. A copy of it is for one goroutine.
 // The expanded key lies on the Go heap, see docs/secrets.md.
 type rowBox struct {
 	aead  cipher.AEAD
 	about [20]byte // ledger id and batch number
+	room  []byte   // for terms
 }
 
 func newRowBox(key *secret.Value, ledger [16]byte, batch uint32) (rowBox, error) {
@@ -289,17 +322,17 @@ func newRowBox(key *secret.Value, ledger [16]byte, batch uint32) (rowBox, error)
 }
 
 // terms returns the nonce, which is the row since every import has a key of its
-// own, and the associated data: ledger, batch, row, serial.
-func (b rowBox) terms(row int, serial []byte) (nonce, about []byte) {
-	buf := make([]byte, 0, 12+len(b.about)+4+len(serial))
-	buf = binary.BigEndian.AppendUint64(append(buf, 0, 0, 0, 0), uint64(row))
+// own, and the associated data: ledger, batch, row, serial. They are valid until
+// the next call.
+func (b *rowBox) terms(row int, serial []byte) (nonce, about []byte) {
+	buf := binary.BigEndian.AppendUint64(append(b.room[:0], 0, 0, 0, 0), uint64(row))
 	buf = binary.BigEndian.AppendUint32(append(buf, b.about[:]...), uint32(row))
-	buf = append(buf, serial...)
-	return buf[:12:12], buf[12:]
+	b.room = append(buf, serial...)
+	return b.room[:12:12], b.room[12:]
 }
 
 // seal appends a row to dst as it is in the file.
-func (b rowBox) seal(dst []byte, row int, serial, plain []byte) []byte {
+func (b *rowBox) seal(dst []byte, row int, serial, plain []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(1+len(serial)+len(plain)+b.aead.Overhead()))
 	dst = append(append(dst, byte(len(serial))), serial...)
 	nonce, about := b.terms(row, serial)
@@ -312,8 +345,6 @@ func appendPlain(dst, value []byte) []byte {
 }
 
 func padRow(dst []byte) []byte {
-	for len(dst)%rowPad != 0 {
-		dst = append(dst, 0)
-	}
-	return dst
+	var zeros [rowPad]byte
+	return append(dst, zeros[:(rowPad-len(dst)%rowPad)%rowPad]...)
 }
