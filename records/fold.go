@@ -19,26 +19,20 @@ import (
 // makes the result real. docs/decisions/0005-segments.md says where the limits
 // come from.
 const (
-	// foldClaims is how many claims below the top layer, or foldLayers how many
-	// layers, are folded.
+	// foldClaims is how many claims in layers, or foldLayers how many layers, are
+	// folded.
 	foldClaims = 1 << 18
 	foldLayers = 16
 
-	// mergeFan segments of one size class become one of the next.
-	mergeFan = 8
-
-	// leastClass is the size, in claims, below which segments are in one class.
-	leastClass = 1 << 20
+	// mergeFan segments of one size class become one of the next. Those of up to
+	// smallFolds folds are in one class.
+	mergeFan   = 8
+	smallFolds = 4
 
 	// mostMerged is the most claims that a merged segment has, so that its footer
 	// fits into one operation.
 	mostMerged = 64 << 20
 )
-
-// foldLimits are those limits; tests have lower ones.
-type foldLimits struct{ claims, layers, class, merged int }
-
-var defaultFold = foldLimits{foldClaims, foldLayers, leastClass, mostMerged}
 
 // keep folds and merges whenever it is due, until the ledger is closed or
 // broken. Nobody waits for it; what fails changes nothing and is tried again
@@ -109,7 +103,7 @@ func (l *Ledger) foldDue(s *claimSet) bool {
 	for _, layer := range s.layers {
 		n += layer.len()
 	}
-	return n >= l.opts.fold.claims || n > 0 && len(s.layers) > l.opts.fold.layers
+	return n >= l.opts.FoldClaims || n > 0 && len(s.layers) > foldLayers
 }
 
 // fold turns all claims that are in Badger now into a segment.
@@ -278,10 +272,10 @@ func (r reader) productsOf() (map[uint32]string, error) {
 	return products, err
 }
 
-// classOf is the size class of a segment: 0 up to leastClass, and one more for every
-// mergeFan times as many claims.
-func (f foldLimits) classOf(n int) (class int) {
-	for size := f.class; n > size; size *= mergeFan {
+// class is the size class of a segment: 0 up to that of some folds, and one more
+// for every mergeFan times as many claims.
+func (l *Ledger) class(g *numbered) (class int) {
+	for size := smallFolds * l.opts.FoldClaims; g.claims() > size; size *= mergeFan {
 		class++
 	}
 	return class
@@ -292,11 +286,11 @@ func (f foldLimits) classOf(n int) (class int) {
 func (l *Ledger) mergeable(segments []*numbered) []*numbered {
 	classes := map[int][]*numbered{}
 	for _, g := range segments {
-		c := l.opts.fold.classOf(g.claims())
+		c := l.class(g)
 		if classes[c] = append(classes[c], g); len(classes[c]) < mergeFan {
 			continue
 		}
-		if l.opts.fold.fit(classes[c]) {
+		if fit(classes[c]) {
 			return classes[c]
 		}
 		classes[c] = classes[c][1:]
@@ -305,12 +299,12 @@ func (l *Ledger) mergeable(segments []*numbered) []*numbered {
 }
 
 // fit says whether segments can be merged into one.
-func (f foldLimits) fit(group []*numbered) bool {
+func fit(group []*numbered) bool {
 	total := 0
 	for _, g := range group {
 		total += g.claims()
 	}
-	return total <= f.merged && segment.Fits(segmentsOf(group)) == nil
+	return total <= mostMerged && segment.Fits(segmentsOf(group)) == nil
 }
 
 func segmentsOf(group []*numbered) (list []*segment.Segment) {

@@ -11,14 +11,14 @@ import (
 // tiny folds ten claims and merges what is left of eight such segments.
 func tiny() Options {
 	o := small()
-	o.fold = foldLimits{claims: 10, layers: 3, class: 16, merged: 1000}
+	o.FoldClaims = 10
 	return o
 }
 
 // never leaves it to the test when to fold.
 func never() Options {
 	o := small()
-	o.fold = foldLimits{claims: 1 << 30, layers: 1 << 30, class: 16, merged: 1000}
+	o.FoldClaims = 1 << 30
 	return o
 }
 
@@ -199,9 +199,11 @@ func soundClaims(t *testing.T, l *Ledger, n int) {
 	t.Helper()
 	claimedAll(t, l, 0, n)
 	untouched(t, l, int64(n), n)
+	l.imports.writing <- struct{}{} // nothing is merged meanwhile
 	if files, set := segmentFiles(t, l), l.claims(); len(files) != len(set.segments) {
 		t.Errorf("files are %v for %d segments", files, len(set.segments))
 	}
+	<-l.imports.writing
 	claimMany(t, l, 100, 101)
 	if err := l.fold(t.Context()); err != nil {
 		t.Error(err)

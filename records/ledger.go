@@ -33,7 +33,9 @@ type Options struct {
 	// ChecksPerHour limits checks and imports per actor. 0 means 60.
 	ChecksPerHour int
 
-	fold foldLimits // the zero value means defaultFold
+	// FoldClaims is how many claims that were made one by one are folded into a
+	// segment. 0 means 262,144.
+	FoldClaims int
 }
 
 func (o Options) withDefaults() Options {
@@ -46,8 +48,8 @@ func (o Options) withDefaults() Options {
 	if o.Ballast == 0 {
 		o.Ballast = defaultBallast
 	}
-	if o.fold == (foldLimits{}) {
-		o.fold = defaultFold
+	if o.FoldClaims == 0 {
+		o.FoldClaims = foldClaims
 	}
 	if o.ChecksPerHour == 0 {
 		o.ChecksPerHour = 60

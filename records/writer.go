@@ -237,7 +237,7 @@ func (g *group) commit() error {
 	if rotated {
 		g.l.mergeIfDue()
 	}
-	if g.set.top().len() >= g.l.opts.fold.claims || len(g.set.layers) > g.l.opts.fold.layers {
+	if g.set.top().len() >= g.l.opts.FoldClaims || len(g.set.layers) > foldLayers {
 		g.l.isDue()
 	}
 	return nil
