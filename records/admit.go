@@ -41,8 +41,7 @@ func (im *importing) admit(ctx context.Context) error {
 		im.in.rows = nil // it may have been admitted all the same: only the next open can tell
 		return err
 	}
-	return errors.Join(err, im.l.commit(context.WithoutCancel(ctx), func(t *txn) error { t.next = t.known().withPending(nil); return nil }),
-		im.l.dropSegment(g))
+	return errors.Join(err, im.l.withdraw(ctx), im.l.dropSegment(g))
 }
 
 // entrySize is about what a claim with its serial takes in a segment.

@@ -118,6 +118,9 @@ func (l *Ledger) fold(ctx context.Context) error {
 		return err
 	}
 	claims, layers := gather(set.sealed()), len(set.sealed())
+	if layers == 0 {
+		return nil
+	}
 	if err := l.space.spare(int64(len(claims)) * entrySize); err != nil {
 		return err
 	}

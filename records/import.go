@@ -325,6 +325,7 @@ func (im *importing) decide(ctx context.Context) (Admission, error) {
 			return im.admission(), im.l.commit(ctx, func(t *txn) error { return t.answer(im.asked, im.rec.Rows, 0) })
 		}
 		if err := im.admit(ctx); err == nil {
+			im.l.isDue() // there is one more to merge
 			return im.admission(), nil
 		} else if !errors.Is(err, ErrReused) {
 			return Admission{}, err

@@ -205,13 +205,15 @@ func (l *Ledger) openFiles(headName string) (err error) {
 	return l.space.entered()
 }
 
-// Close waits for the writer, then releases the folder.
+// Close waits for an import that is being written and for the writer, then
+// releases the folder.
 func (l *Ledger) Close() (err error) {
 	l.closed.Do(func() {
 		close(l.quit)
 		if l.keeping {
 			<-l.kept
 		}
+		l.imports.writing <- struct{}{} // for ever: nobody touches a segment when the folder is another's
 		<-l.wrote
 		l.life.Lock() // wait for readers, and let no new ones in
 		err = l.leave()

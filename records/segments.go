@@ -61,6 +61,14 @@ func (l *Ledger) dropSegment(g *numbered) error {
 	return l.durable("remove segment", func() error { return removeIfThere(l.segmentPath(g.number)) })
 }
 
+// withdraw lets a segment that was pending refuse no more, on a full disk too.
+func (l *Ledger) withdraw(ctx context.Context) error {
+	return l.submit(&op{ctx: context.WithoutCancel(ctx), still: true, done: make(chan error, 1), f: func(t *txn) error {
+		t.next = t.known().withPending(nil)
+		return nil
+	}})
+}
+
 func removeIfThere(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -75,12 +83,10 @@ func (t *txn) putSegment(g *numbered, rec segmentRecord) { t.set(segmentKey(g.nu
 // over them, and one layer of what Badger holds. It counts and adds up all of
 // them on the way.
 func (l *Ledger) loadClaims(ctx context.Context) (claimCount, error) {
-	if err := os.Mkdir(filepath.Join(l.dir, "segments"), 0o700); err == nil {
-		err = syncDir(l.dir)
-		if err != nil {
-			return claimCount{}, err
-		}
-	} else if !errors.Is(err, fs.ErrExist) {
+	if err := os.Mkdir(filepath.Join(l.dir, "segments"), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return claimCount{}, err
+	}
+	if err := syncDir(l.dir); err != nil { // also of one that a crash left unsynced
 		return claimCount{}, err
 	}
 	set := noClaims()
@@ -126,12 +132,21 @@ func (r reader) openSegments(l *Ledger, set *claimSet) error {
 			return behind("segment %d is missing", number)
 		}
 		if err != nil {
-			return behind("%v", err)
+			return damagedIsBehind(err)
 		}
 		set.segments = append(set.segments, &numbered{Segment: s, number: number})
 		l.segments = max(l.segments, number)
 		return nil
 	})
+}
+
+// damagedIsBehind says of damage that history is lost. Another error, such as too
+// many open files, may be gone next time.
+func damagedIsBehind(err error) error {
+	if errors.Is(err, segment.ErrDamaged) {
+		return behind("%v", err)
+	}
+	return err
 }
 
 // folded returns the last group whose claims are in segments.
@@ -182,7 +197,7 @@ func fillFilter(ctx context.Context, f *filter, segments []*numbered) (claimCoun
 					}
 					return nil
 				}); err != nil {
-					return behind("%v", err)
+					return damagedIsBehind(err)
 				}
 			}
 			return nil
@@ -222,7 +237,7 @@ func (l *Ledger) sweepSegments(context.Context) error {
 	for _, e := range entries {
 		name := e.Name()
 		number, err := strconv.ParseUint(strings.TrimSuffix(name, ".seg"), 10, 32)
-		if err != nil || keep[name] || !strings.HasSuffix(name, ".seg") {
+		if err != nil || keep[name] || name != filepath.Base(l.segmentPath(uint32(number))) {
 			continue // not ours
 		}
 		if err := l.durable("remove segment", func() error { return removeIfThere(l.segmentPath(uint32(number))) }); err != nil {
