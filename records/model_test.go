@@ -3,8 +3,10 @@ package records
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -15,6 +17,7 @@ type plain struct {
 	used    map[string]bool         // passwords
 	partner map[string]string       // hardware id to serial
 	devices map[string]*plainDevice // by serial
+	rows    map[string]bool         // serials that were imported and wait
 	started int
 }
 
@@ -73,19 +76,95 @@ func (m *plain) settle(serial string, sealed bool) {
 
 var errNotProvision = errors.New("not to be provisioned")
 
+// admits says whether a file is to be admitted, and takes it in if it is.
+func (m *plain) admits(serials, passwords []string) bool {
+	rows, used := map[string]bool{}, map[string]bool{}
+	for i := range serials {
+		if m.rows[serials[i]] || rows[serials[i]] || m.used[passwords[i]] || used[passwords[i]] {
+			return false
+		}
+		rows[serials[i]], used[passwords[i]] = true, true
+	}
+	maps.Copy(m.rows, rows)
+	maps.Copy(m.used, used)
+	return true
+}
+
 // A machine drives a ledger and a plain map side by side.
 type machine struct {
 	dir  string
+	rows *testRows
 	l    *Ledger
 	p    Product
 	m    plain
 	open map[string]*Assignment
+
+	imports int
+}
+
+// box has the credential of generated, imported.
+func box() Product {
+	return Product{ID: "box", Profile: [32]byte{2}, Credentials: []Spec{
+		{Name: "admin", Kind: LoginPassword, Origin: Imported, Bits: 64},
+	}}
+}
+
+// modelOptions fold and merge beside everything else.
+func modelOptions() Options {
+	o := small()
+	o.FoldClaims, o.ChecksPerHour = 4, 1<<20
+	return o
+}
+
+func modelPassword(t *rapid.T) string {
+	return "PASSWORD-" + rapid.StringMatching("[A-J][0-3]").Draw(t, "password")
+}
+
+func (x *machine) imported(t *rapid.T) {
+	var serials, passwords []string
+	file := "serial,admin\n"
+	for i := range rapid.IntRange(1, 3).Draw(t, "rows") {
+		serials = append(serials, "B"+rapid.StringMatching("[0-9][0-3]").Draw(t, "serial"))
+		passwords = append(passwords, modelPassword(t))
+		file += serials[i] + "," + passwords[i] + "\n"
+	}
+	x.imports++
+	_, err := x.l.Import(t.Context(), batchOf(box(), fmt.Sprint("I", x.imports)), strings.NewReader(file))
+	if fine := x.m.admits(serials, passwords); (err == nil) != fine || !fine && !errors.Is(err, ErrRejected) {
+		t.Fatalf("import of %q: %v, want it admitted: %v", file, err, fine)
+	}
+}
+
+// alone runs f while nothing is imported, folded or merged.
+func (x *machine) alone(t *rapid.T, f func(*Ledger) error) {
+	x.l.imports.writing <- struct{}{}
+	err := f(x.l)
+	<-x.l.imports.writing
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (x *machine) fold(t *rapid.T) {
+	x.alone(t, func(l *Ledger) error { return l.fold(t.Context()) })
+}
+
+// merge merges all segments, or what is due.
+func (x *machine) merge(t *rapid.T) {
+	all := rapid.Bool().Draw(t, "all")
+	x.alone(t, func(l *Ledger) error {
+		if group := l.claims().segments; all && len(group) > 1 {
+			return l.mergeSegments(t.Context(), group)
+		}
+		_, err := l.tidyOnce(t.Context())
+		return err
+	})
 }
 
 func (x *machine) assign(t *rapid.T) {
 	serial := "SN" + rapid.StringMatching("[0-5]").Draw(t, "serial")
 	hard := "H" + rapid.StringMatching("[0-5]").Draw(t, "hardware id")
-	password := "PASSWORD-" + rapid.StringMatching("[A-J][0-3]").Draw(t, "password")
+	password := modelPassword(t)
 	c, err := x.l.Interlock(t.Context(), sight(x.p, serial, hard))
 	var a *Assignment
 	switch {
@@ -179,7 +258,11 @@ func (x *machine) reopen(t *rapid.T) {
 		x.m.settle(serial, false)
 	}
 	x.open = map[string]*Assignment{}
-	l, err := Open(t.Context(), x.dir, newTestKeys("a"), nil, small())
+	x.begin(t)
+}
+
+func (x *machine) begin(t *rapid.T) {
+	l, err := Open(t.Context(), x.dir, newTestKeys("a"), x.rows, modelOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,6 +279,9 @@ func (x *machine) check(t *rapid.T) {
 	for serial, d := range x.m.devices {
 		want[serial] = d.state
 	}
+	for serial := range x.m.rows {
+		want[serial] = Waiting
+	}
 	if !maps.Equal(have, want) {
 		t.Fatalf("devices are %v, want %v", have, want)
 	}
@@ -210,17 +296,14 @@ func TestTheLedgerIsAPlainMap(t *testing.T) {
 		}
 	}
 	rapid.Check(t, func(rt *rapid.T) {
-		x := &machine{dir: create(t), p: generated(), open: map[string]*Assignment{}}
-		x.m = plain{used: map[string]bool{}, partner: map[string]string{}, devices: map[string]*plainDevice{}}
-		l, err := Open(t.Context(), x.dir, newTestKeys("a"), nil, small())
-		if err != nil {
-			t.Fatal(err)
-		}
-		x.l = l
+		x := &machine{dir: create(t), rows: newTestRows(), p: generated(), open: map[string]*Assignment{}}
+		x.m = plain{used: map[string]bool{}, partner: map[string]string{}, devices: map[string]*plainDevice{}, rows: map[string]bool{}}
+		x.begin(rt)
 		defer func() { x.l.Close() }() // also after a failure
 		openBatch(t, x.l, x.p, modelQuota)
 		rt.Repeat(map[string]func(*rapid.T){
-			"assign": x.assign, "mark": x.mark, "settle": x.settle, "seen": x.seen, "rework": x.rework, "reopen": x.reopen, "": x.check,
+			"assign": x.assign, "mark": x.mark, "settle": x.settle, "seen": x.seen, "rework": x.rework, "reopen": x.reopen,
+			"import": x.imported, "fold": x.fold, "merge": x.merge, "": x.check,
 		})
 		if c := clean(t, x.l); c.Claims != int64(len(x.m.used)) {
 			rt.Errorf("%d claims, want %d", c.Claims, len(x.m.used))
