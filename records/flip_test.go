@@ -39,7 +39,7 @@ func copyLedger(t testing.TB, from, to string) {
 
 func ledgerFiles(t testing.TB, dir string) (names []string) {
 	t.Helper()
-	for _, pattern := range []string{"head", "badger/*", "rows/*"} {
+	for _, pattern := range []string{"head", "badger/*", "rows/*", "segments/*"} {
 		found, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil {
 			t.Fatal(err)
