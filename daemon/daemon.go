@@ -22,6 +22,9 @@ type Parts struct {
 	Log     *slog.Logger // nil means discard
 	Version string
 
+	// FoldClaims is records.Options.FoldClaims, for tests that fold all the time.
+	FoldClaims int
+
 	// Started is called with a client of the daemon as soon as its socket
 	// answers. It must return soon. Nil is fine.
 	Started func(*api.Client)
@@ -34,7 +37,9 @@ func Run(ctx context.Context, c Config, p Parts) (err error) {
 	if p.Log == nil {
 		p.Log = slog.New(slog.DiscardHandler)
 	}
-	store, err := Open(ctx, c, p.Log)
+	o := c.options(p.Log)
+	o.FoldClaims = p.FoldClaims
+	store, err := open(ctx, c, o)
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,10 @@ type Store struct {
 // Open opens authority and ledger of a station. Secrets are about to enter the
 // process, so it is closed to debuggers and core files first.
 func Open(ctx context.Context, c Config, log *slog.Logger) (*Store, error) {
+	return open(ctx, c, c.options(log))
+}
+
+func open(ctx context.Context, c Config, o records.Options) (*Store, error) {
 	if err := secret.Harden(); err != nil {
 		return nil, err
 	}
@@ -33,7 +37,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := records.Open(ctx, c.Ledger, a, a, c.options(log))
+	l, err := records.Open(ctx, c.Ledger, a, a, o)
 	if err != nil {
 		a.Close()
 		return nil, err

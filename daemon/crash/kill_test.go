@@ -35,7 +35,10 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// serve is the child: a daemon as it is shipped.
+// foldClaims makes the child fold and merge all the time.
+const foldClaims = 4
+
+// serve is the child: a daemon as it is shipped, but for that.
 func serve(path string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -43,7 +46,7 @@ func serve(path string) error {
 	if err != nil {
 		return err
 	}
-	return daemon.Run(ctx, c, daemon.Parts{})
+	return daemon.Run(ctx, c, daemon.Parts{FoldClaims: foldClaims})
 }
 
 // A child is a daemon in a process of its own.
@@ -109,6 +112,7 @@ func TestNothingThatWasAnsweredIsLostByAKill(t *testing.T) {
 			w.finish(ended)
 			c.end(t, 0, os.Interrupt)
 			w.enough(w.check(w.answers()))
+			w.restores()
 		})
 	}
 }
@@ -139,9 +143,9 @@ func (w *world) kill(ctx context.Context, times int) {
 func (w *world) enough(now tally) {
 	w.t.Helper()
 	told := w.answers()
-	w.t.Logf("%d kills during an import; %d batches admitted, %d rejected; %d devices sealed, %d attempts lost; %d claims",
-		w.importing, len(told.admitted), len(told.rejected), now.sealed, now.lost, now.claims)
-	if w.importing == 0 || now.lost == 0 || len(told.admitted) == 0 || len(told.rejected) == 0 || len(told.passed) < 8 {
+	w.t.Logf("%d kills during an import; %d batches admitted, %d rejected, %d closed; %d devices sealed, %d attempts lost; %d claims, %d segment files made; %d backups",
+		w.importing, len(told.admitted), len(told.rejected), len(told.closed), now.sealed, now.lost, now.claims, now.segments, told.backups)
+	if now.segments < 20 || len(told.closed) == 0 || told.backups == 0 || w.importing == 0 || now.lost == 0 || len(told.admitted) == 0 || len(told.rejected) == 0 || len(told.passed) < 8 {
 		w.t.Error("too little happened between the kills")
 	}
 }

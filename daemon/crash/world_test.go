@@ -44,6 +44,10 @@ type answers struct {
 	admitted map[string]int          // batches that were answered as admitted, with their devices
 	rejected map[string]bool         // batches that were answered as rejected
 	waiting  string                  // batch that is being imported
+	closing  map[string]bool         // batches that were to be closed
+	closed   map[string]bool         // batches that were answered as closed
+	backups  int                     // that were complete
+	backup   []byte                  // the last one
 }
 
 // tell changes what the world knows.
@@ -60,6 +64,7 @@ func (w *world) answers() answers {
 	return answers{
 		devices: maps.Clone(w.told.devices), passed: maps.Clone(w.told.passed), asked: maps.Clone(w.told.asked),
 		admitted: maps.Clone(w.told.admitted), rejected: maps.Clone(w.told.rejected), waiting: w.told.waiting,
+		closing: maps.Clone(w.told.closing), closed: maps.Clone(w.told.closed), backups: w.told.backups, backup: w.told.backup,
 	}
 }
 
@@ -79,6 +84,7 @@ func newWorld(t *testing.T) *world {
 		told: answers{
 			devices: map[string]*line.Device{}, passed: map[string]bool{},
 			asked: map[string]int{}, admitted: map[string]int{}, rejected: map[string]bool{},
+			closing: map[string]bool{}, closed: map[string]bool{},
 		},
 	}
 }
@@ -97,6 +103,7 @@ func (w *world) run(ctx, stop context.Context) error {
 	}
 	g.Go(func() error { return w.fails("generated devices", w.generate(ctx, stop)) })
 	g.Go(func() error { return w.fails("imports", w.imports(ctx, stop)) })
+	g.Go(func() error { return w.fails("backups", w.backups(ctx, stop)) })
 	return g.Wait()
 }
 
@@ -247,6 +254,12 @@ func (w *world) imports(ctx, stop context.Context) error {
 		}
 		if err := w.admit(ctx, fmt.Sprintf("B%d", n), file, size); err != nil {
 			return err
+		}
+		if n%4 == 1 {
+			if err := w.closeBatch(ctx, fmt.Sprintf("B%d", n)); err != nil {
+				return err
+			}
+			continue
 		}
 		w.knows(devices[:1])
 		select {
