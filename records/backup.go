@@ -24,6 +24,7 @@ const (
 	frameRecord = 'R' // key, value
 	frameRows   = 'F' // name of a row file, part of it
 	frameClaims = 'S' // name of a segment, part of it
+	frameNamed  = 'L' // name of a segment, its SHA-256 and size; its bytes are in a file beside the backup
 	frameEnd    = 'E' // number of records and of bytes in row files
 
 	maxFrame = 2 << 20
@@ -57,6 +58,7 @@ type backupWriter struct {
 	w        io.Writer
 	hash     hash.Hash
 	progress func(int64)
+	into     *backupFolder // has the segments' bytes; nil: they are in the stream
 	done     int64
 	frames   int
 	records  uint64
@@ -82,14 +84,21 @@ func (o *backupWriter) write(r reader, l *Ledger) error {
 	if err := o.frame(frameHeader, nil, encode(backupHeader{backupVersion, *m, last.seq, last.hash})); err != nil {
 		return err
 	}
+	if o.into != nil {
+		if err := o.into.putAll(r, o); err != nil {
+			return err
+		}
+	}
 	if err := r.scan(nil, func(key, val []byte) error {
 		o.records++
 		return o.frame(frameRecord, key, val)
 	}); err != nil {
 		return err
 	}
-	if err := o.segments(r.set.segments); err != nil {
-		return err
+	if o.into == nil {
+		if err := o.segments(r.set.segments); err != nil {
+			return err
+		}
 	}
 	if err := o.rowFiles(filepath.Join(l.dir, "rows")); err != nil {
 		return err
@@ -98,7 +107,8 @@ func (o *backupWriter) write(r reader, l *Ledger) error {
 	if err := o.frame(frameEnd, nil, end); err != nil {
 		return err
 	}
-	_, err = o.w.Write(o.hash.Sum(nil))
+	n, err := o.w.Write(o.hash.Sum(nil))
+	o.done += int64(n)
 	return err
 }
 

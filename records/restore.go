@@ -20,14 +20,13 @@ import (
 // a new epoch: open attempts are burned, waiting rows and serial counters are
 // frozen until [Ledger.Thaw]. Until it returns nil the folder can't be opened.
 func Restore(ctx context.Context, dir string, r io.Reader, keys Keys, o Options, progress func(done int64)) error {
-	if err := restore(ctx, dir, r, keys, o, progress); err != nil {
+	if err := restore(ctx, dir, &backupReader{ctx: ctx, r: r, hash: sha256.New(), progress: progress}, keys, o); err != nil {
 		return fmt.Errorf("restore ledger: %w", err)
 	}
 	return nil
 }
 
-func restore(ctx context.Context, dir string, r io.Reader, keys Keys, o Options, progress func(int64)) (err error) {
-	in := &backupReader{ctx: ctx, r: r, hash: sha256.New(), progress: progress}
+func restore(ctx context.Context, dir string, in *backupReader, keys Keys, o Options) (err error) {
 	h, err := in.header()
 	if err != nil {
 		return err
@@ -90,6 +89,8 @@ type backupReader struct {
 	r        io.Reader
 	hash     hash.Hash
 	progress func(int64)
+	segments string // folder of the segments that are only named; empty: there is none
+	total    int64  // bytes in stream and segments, as far as it is known
 	done     int64
 	frames   int
 }
@@ -174,7 +175,14 @@ func (l *Ledger) fill(in *backupReader) error {
 		if err != nil {
 			return err
 		}
+		if kind != frameNamed {
+			if err := f.fetch(in); err != nil {
+				return err
+			}
+		}
 		switch kind {
+		case frameNamed:
+			err = f.name(string(a), b)
 		case frameRecord:
 			err = f.record(a, b)
 		case frameRows:
@@ -203,8 +211,9 @@ type filler struct {
 	size    int
 	records uint64
 
-	file  *os.File // being written
-	bytes uint64   // in files
+	named []namedSegment // not yet fetched
+	file  *os.File       // being written
+	bytes uint64         // in files
 }
 
 func (f *filler) close() {
