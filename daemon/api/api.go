@@ -95,6 +95,7 @@ func Handler(c Config) http.Handler {
 		"POST /v1/ledger/verify":           s.verify,
 		"GET /v1/ledger/stats":             s.stats,
 		"GET /v1/ledger/backup":            s.backup,
+		"POST /v1/ledger/backup":           s.backupInto,
 		"POST /v1/ledger/thaw":             s.thaw,
 	} {
 		mux.Handle(pattern, s.handle(h))

@@ -159,6 +159,21 @@ func (c *Client) Backup(ctx context.Context, w io.Writer) error {
 	}
 }
 
+// BackupInto adds a backup to a folder, whose path is absolute. An error beside a
+// backup that has a file is about older ones. Keep 0 keeps them all.
+func (c *Client) BackupInto(ctx context.Context, folder string, keep int, p Progress) (b records.Backup, err error) {
+	body, err := json.Marshal(intoRequest{folder, keep})
+	if err != nil {
+		return b, err
+	}
+	r, err := c.request(ctx, "POST", path("ledger", "backup"), bytes.NewReader(body))
+	if err != nil {
+		return b, err
+	}
+	err = c.stream(r, receiver{progress: p, answer: &b})
+	return b, err
+}
+
 // Status returns what is to be seen of the station; with the tag of an earlier
 // one it waits for a change, though not for ever.
 func (c *Client) Status(ctx context.Context, after string) (Status, error) {

@@ -3,6 +3,8 @@ package api
 import (
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 
 	"mintmark/records"
 )
@@ -68,6 +70,37 @@ func (s *server) backup(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set(trailer, "complete")
 	return nil
+}
+
+// intoRequest is the body of a backup into a folder.
+type intoRequest struct {
+	Folder string `json:"folder"`
+	Keep   int    `json:"keep,omitempty"` // 0: all
+}
+
+// backupInto has the ledger link its segments into a folder. It is done with the
+// rights of this process, so not everybody may have it done.
+func (s *server) backupInto(w http.ResponseWriter, r *http.Request) error {
+	var req intoRequest
+	if err := read(w, r, &req); err != nil {
+		return err
+	}
+	if !filepath.IsAbs(req.Folder) || req.Keep < 0 {
+		return bad("folder is %q and keep %d, want an absolute path, and 0 or more", req.Folder, req.Keep)
+	}
+	if a := ActorOf(r.Context()); a.UID != os.Geteuid() && a.UID != 0 && !a.Supervisor {
+		return &Error{
+			Status: http.StatusForbidden, Text: "a backup into a folder is for the user of the station, root and supervisors",
+			Hint: "ask one of them, or make one file: mintmark ledger backup FILE",
+		}
+	}
+	st := s.stream(w, r)
+	b, err := s.cfg.Ledger.BackupInto(r.Context(), filepath.Clean(req.Folder), req.Keep, func(done int64) { st.progress(done, 0) })
+	if b.File == "" {
+		return st.end(nil, err)
+	}
+	s.cfg.Log.InfoContext(r.Context(), "ledger backed up", "file", b.File, "linked", b.Linked, "copied", b.Copied, "had", b.Had, "removed", b.Removed)
+	return st.end(b, err)
 }
 
 type counter struct {
