@@ -109,6 +109,19 @@ func (c *Connection) Close() error {
 // Restore fills the empty ledger folder of a station from a backup, under the
 // authority that the station has. It makes the folder if it isn't there.
 func Restore(ctx context.Context, c Config, from io.Reader, progress func(int64)) error {
+	return c.restore(func(a *soft.Authority) error {
+		return records.Restore(ctx, c.Ledger, from, a, c.options(nil), progress)
+	})
+}
+
+// RestoreFile is Restore from a file, which may have its segments beside it.
+func RestoreFile(ctx context.Context, c Config, name string, progress func(done, total int64)) error {
+	return c.restore(func(a *soft.Authority) error {
+		return records.RestoreFile(ctx, c.Ledger, name, a, c.options(nil), progress)
+	})
+}
+
+func (c Config) restore(f func(*soft.Authority) error) error {
 	if err := secret.Harden(); err != nil {
 		return err
 	}
@@ -120,5 +133,5 @@ func Restore(ctx context.Context, c Config, from io.Reader, progress func(int64)
 	if err := os.MkdirAll(c.Ledger, 0o700); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	return records.Restore(ctx, c.Ledger, from, a, c.options(nil), progress)
+	return f(a)
 }

@@ -94,11 +94,15 @@ func counts[K ~string](m map[K]int) string {
 
 type backupCommand struct {
 	stationFlag
-	File string `arg:"" help:"File to write, which must not exist; - for stdout."`
+	File string `arg:"" optional:"" help:"File to write, which must not exist; - for stdout."`
+	intoFlags
 }
 
 func (c backupCommand) Run(ctx context.Context, a *app) error {
 	return c.with(ctx, func(client *api.Client) error {
+		if c.Into != "" {
+			return c.into(ctx, a, client)
+		}
 		stats, err := client.Stats(ctx)
 		if err != nil {
 			return err
@@ -167,19 +171,26 @@ func (c restoreCommand) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	file, size, err := a.open(ctx, c.File)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
 	m := newMeter(a.err, "restore")
-	err = daemon.Restore(ctx, config, file, func(done int64) { m.show(done, size) })
+	err = c.restore(ctx, a, config, m)
 	m.end(err)
 	if err != nil {
 		return err
 	}
 	a.talk("restored: waiting rows are frozen until mintmark ledger thaw is told what was provisioned since the backup")
 	return nil
+}
+
+func (c restoreCommand) restore(ctx context.Context, a *app, config daemon.Config, m *meter) error {
+	if c.File != "-" {
+		return daemon.RestoreFile(ctx, config, c.File, m.show)
+	}
+	in, size, err := a.open(ctx, c.File)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	return daemon.Restore(ctx, config, in, func(done int64) { m.show(done, size) })
 }
 
 type thawCommand struct {
