@@ -117,6 +117,15 @@ func diskFull(avail, need int64) error {
 	return fmt.Errorf("%w: %d MiB can be used, want %d: make room", ErrDiskFull, max(avail, 0)>>20, need>>20)
 }
 
+// suddenlyFull is for what others than Badger wrote, when the disk filled up
+// behind spare's back.
+func suddenlyFull(err error) error {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return fmt.Errorf("%w: %w", ErrDiskFull, err)
+	}
+	return err
+}
+
 // entered allocates what Badger has just made to write to: the newest log and
 // the value log, which stays empty. Older logs it is making tables of already.
 func (s *space) entered() error {

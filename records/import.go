@@ -114,7 +114,7 @@ func (l *Ledger) Import(ctx context.Context, r ImportRequest, file io.Reader) (A
 	if im.in.rows != nil {
 		err = errors.Join(err, im.in.rows.discard(ctx))
 	}
-	return a, err
+	return a, suddenlyFull(err)
 }
 
 // check refuses what can't be imported whatever the file says.
