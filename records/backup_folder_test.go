@@ -2,8 +2,10 @@ package records
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -130,5 +132,41 @@ func TestABackupIntoAFolderCountsWhatItWrites(t *testing.T) {
 	}
 	if total != size || done == 0 || done > size {
 		t.Errorf("restore says %d of %d, want of %d", done, total, size)
+	}
+}
+
+// TestABackupIntoAFolderIsOfOneMoment backs up while devices are sealed, and claims
+// folded and merged, all the time.
+func TestABackupIntoAFolderIsOfOneMoment(t *testing.T) {
+	l, dir := openWith(t, create(t), newTestKeys("a"), newTestRows(), tiny()), folder(t)
+	openBatch(t, l, generated(), 1_000_000)
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	wg.Go(func() {
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+				if _, err := trySeal(t, l, sight(generated(), fmt.Sprint("SN", n), fmt.Sprint("H", n)), fmt.Sprint("PASSWORD-", n)); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+	})
+	fresh := 0
+	for range 5 {
+		b := into(t, l, dir, 2)
+		fresh += b.Linked + b.Copied
+		backups, _ := inFolder(t, dir)
+		for _, name := range backups {
+			clean(t, restored(t, name, l.rows))
+		}
+	}
+	close(stop)
+	wg.Wait()
+	if fresh < 2 {
+		t.Errorf("%d segments in five backups, want some that were folded meanwhile", fresh)
 	}
 }
