@@ -99,10 +99,10 @@ type backupCommand struct {
 }
 
 func (c backupCommand) Run(ctx context.Context, a *app) error {
+	if c.Into != "" {
+		return c.with(ctx, func(client *api.Client) error { return c.into(ctx, a, client) })
+	}
 	return c.with(ctx, func(client *api.Client) error {
-		if c.Into != "" {
-			return c.into(ctx, a, client)
-		}
 		stats, err := client.Stats(ctx)
 		if err != nil {
 			return err
