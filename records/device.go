@@ -89,6 +89,7 @@ type Attempt struct {
 	HardwareID  string       `cbor:"17,keyasint,omitempty" json:"hardware_id,omitempty"`
 	Limit       int          `cbor:"18,keyasint" json:"-"`           // attempts of its row that may inject
 	From        DeviceState  `cbor:"19,keyasint,omitempty" json:"-"` // the device's state before it
+	Counted     bool         `cbor:"20,keyasint,omitempty" json:"-"` // its seal is one of the batch's; not in ledgers from before that count
 }
 
 // A Rework is an explicit order to touch a sealed or doubtful device again.
@@ -133,13 +134,12 @@ const (
 
 // A Clearance is Interlock's permission to work on a device.
 type Clearance struct {
-	Do      Do
-	Serial  string // as bound; empty where Assign will take it from the counter
-	Batch   string
-	Row     int  // imported row, or 0
-	Trial   bool // golden device: nothing is released
-	Ordinal int  // how many devices of the batch were started until now
-	Device  *Device
+	Do     Do
+	Serial string // as bound; empty where Assign will take it from the counter
+	Batch  string
+	Row    int  // imported row, or 0
+	Trial  bool // golden device: nothing is released
+	Device *Device
 }
 
 // A Sight is a device as a slot sees it.
@@ -167,8 +167,13 @@ type Assignment struct {
 	Label   string                   // the printed number of the label
 	Values  map[string]*secret.Value // imported ones, from the row; the caller closes them
 	Row     int
-	Ordinal int // Clearance.Ordinal as of the commit, so that no two devices share it; -1 for a device that was started in the batch before
+	Sample  Sample // of its batch, as of the commit
 }
+
+// A Sample says how many of a batch's seals were of devices that were probed by a
+// factory reset. Open and doubtful devices count as seals that were not, because
+// they may become so: a share that is kept with them is kept whatever happens.
+type Sample struct{ Probed, Seals int }
 
 // A Settlement ends an attempt.
 type Settlement struct {
@@ -176,7 +181,6 @@ type Settlement struct {
 	Strayed  bool   // another device may have taken the credentials: nobody gets them again
 	Reason   string // why not, for the operator and the record
 	Proof    string
-	Probed   bool
 	Firmware string
 	Steps    []Step
 }

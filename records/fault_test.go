@@ -69,6 +69,16 @@ func TestFaults(t *testing.T) {
 			Burned, Doubtful,
 		},
 		{
+			"probed",
+			func(t *testing.T, l *Ledger) *Assignment {
+				a := assign(t, l, s, "PASSWORD")
+				mark(t, l, a, Injecting)
+				return a
+			},
+			func(t *testing.T, l *Ledger, a *Assignment) error { return l.SetProbed(t.Context(), a) },
+			Burned, Burned,
+		},
+		{
 			"settle",
 			func(t *testing.T, l *Ledger) *Assignment {
 				a := assign(t, l, s, "PASSWORD")

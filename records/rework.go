@@ -27,7 +27,9 @@ func (l *Ledger) Seen(ctx context.Context, p Product, serial string, proof strin
 		was := d.standing()
 		d.Seen = &Sighting{At: t.now(), Where: where.bound(), Proof: bound(proof)}
 		if proof != "" {
-			d.proved(t, proof)
+			if err := d.proved(t, proof); err != nil {
+				return err
+			}
 		}
 		state = d.State
 		return putDevice(t, was, d)
@@ -38,19 +40,20 @@ func (l *Ledger) Seen(ctx context.Context, p Product, serial string, proof strin
 // maxRelabelled is how many relabel orders a record remembers.
 const maxRelabelled = 20
 
-func (d *Device) proved(t *txn, proof string) {
+func (d *Device) proved(t *txn, proof string) error {
 	d.Proved = t.now()
 	if r := d.Rework; r != nil && r.Kind == Relabel {
 		d.Relabelled, d.Rework = append(d.Relabelled, *r), nil
 		d.Relabelled = d.Relabelled[max(0, len(d.Relabelled)-maxRelabelled):]
 	}
 	if d.State == Sealed {
-		return
+		return nil
 	}
 	d.State = Sealed
 	at := d.holds()
 	at.Outcome, at.Proof = Sealed, bound(proof)
 	d.fate(at, false)
+	return countSeal(t, at)
 }
 
 // Recognise says whether a scanned value is the one in the device's record. It

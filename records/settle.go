@@ -170,12 +170,15 @@ func end(t *txn, d *Device, s Settlement) (DeviceState, error) {
 	} else {
 		d.Rework = nil
 	}
-	at.Reason, at.Proof, at.Firmware, at.Probed = bound(s.Reason), bound(s.Proof), bound(s.Firmware), s.Probed
+	at.Reason, at.Proof, at.Firmware = bound(s.Reason), bound(s.Proof), bound(s.Firmware)
 	at.Steps = boundSteps(s.Steps)
 	if d.State == Sealed && s.Sealed {
 		d.Proved = at.End
 	}
 	d.fate(at, at.Mark != NotMarked || swap)
+	if err := countSeal(t, at); err != nil {
+		return "", err
+	}
 	return d.State, putDevice(t, was, d)
 }
 

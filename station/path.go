@@ -51,8 +51,7 @@ type job struct {
 	step   string   // the one under way, or the one that failed
 	steps  []records.Step
 	marked records.Mark
-	proved bool // this very device holds its credentials
-	probed bool
+	proved bool   // this very device holds its credentials
 	result string // of a PASS
 	text   string // of a FAIL
 }
@@ -114,7 +113,7 @@ func (j *job) path(ctx context.Context) (err error) {
 		return err
 	}
 	j.proved = true
-	if err := j.do(ctx, stepReset, j.reset, j.same, j.proveReset); err != nil {
+	if err := j.do(ctx, stepReset, j.reset, j.same, j.proveReset, j.setProbed); err != nil {
 		return err
 	}
 	if err := j.do(ctx, stepLabel, j.ready, j.mark(records.Labelling), j.print, j.same); err != nil {
@@ -221,7 +220,7 @@ func (j *job) settle(ctx context.Context, sealed bool, err error) error {
 	}
 	var serr error
 	j.outcome, serr = j.settled(ctx, records.Settlement{
-		Sealed: sealed, Reason: j.redact(err), Proof: j.product().Proof, Probed: j.probed,
+		Sealed: sealed, Reason: j.redact(err), Proof: j.product().Proof,
 		Firmware: j.firmware, Steps: j.steps, Strayed: !j.proved && errors.Is(err, ErrAnother),
 	})
 	if serr != nil {

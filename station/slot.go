@@ -49,8 +49,6 @@ type Slot struct {
 	log    *slog.Logger                                    // not changed after New
 	around func(call string, do func() error) func() error // seam for faults around each ledger call; nil in production
 
-	owed string // batch that a reset probe is owed to; owned by Run
-
 	mu      sync.Mutex // guards the fields below
 	now     Snapshot
 	changed chan struct{} // closed, then replaced, when now changes

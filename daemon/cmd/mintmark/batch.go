@@ -200,8 +200,17 @@ func (a *app) showBatch(b records.Batch) error {
 	}
 	return pairs(a.out, "batch", b.Name, "product", b.Product, "state", b.State, "kind", b.Kind, "trial", yes(b.Trial),
 		"quota", b.Quota, "devices", b.Devices, "credentials", b.Claims, "started", b.Started, "sealed", b.Sealed,
-		"burned", b.Burned, "waiting", waiting, "never used", unused, "rows", recoverable, "row key", shredded,
+		"burned", b.Burned, "probed", probed(b), "waiting", waiting, "never used", unused, "rows", recoverable, "row key", shredded,
 		"reason", b.Reason, "by", b.By, "created", b.Created)
+}
+
+// probed is how many seals of a batch were of devices that a factory reset was
+// tried on.
+func probed(b records.Batch) string {
+	if b.Seals == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %s", b.Probed, plural(b.Seals, "seal"))
 }
 
 // ended reports whether nothing is made of a batch any more.
