@@ -235,9 +235,12 @@ func (f *filler) flush() error {
 		return fresh
 	}
 	f.l.space.expect(f.entries, f.size)
-	err := f.txn.Commit()
-	f.l.space.committed()
+	txn, err := f.txn, error(nil)
 	f.txn, f.entries, f.size = nil, 0, 0
+	if jam := f.l.await(func() { err = txn.Commit() }); jam != nil {
+		return jam
+	}
+	f.l.space.committed()
 	return err
 }
 

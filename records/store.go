@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -136,7 +137,12 @@ func (l *Ledger) view(f func(r reader) error) error {
 		return errClosed
 	}
 	defer l.life.RUnlock()
-	return l.db.View(func(txn *badger.Txn) error { return f(reader{txn}) })
+	var txn *badger.Txn // it begins when the commits before it are through
+	if jam := l.await(func() { txn = l.db.NewTransaction(false) }); jam != nil {
+		return jam
+	}
+	defer txn.Discard()
+	return f(reader{txn})
 }
 
 func lookup(txn *badger.Txn, key []byte) ([]byte, bool, error) {
@@ -157,7 +163,7 @@ const memTable = 16 << 20
 
 // openBadger opens the store. Badger panics on some kinds of damage; here that
 // is an error like any other.
-func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
+func openBadger(dir string, log storeLog) (db *badger.DB, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			db, err = nil, fmt.Errorf("open store: damaged: %v", p)
@@ -181,7 +187,7 @@ func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
 	o.MetricsEnabled = false
 	o.NumCompactors = 0                 // merge does it, where there is room
 	o.NumLevelZeroTablesStall = 1 << 30 // so nothing waits for it
-	o.Logger = storeLog{log}
+	o.Logger = log
 	db, err = badger.Open(o)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
@@ -211,11 +217,25 @@ func removeStillborn(store string) error {
 	return nil
 }
 
-// storeLog passes Badger's warnings on.
-type storeLog struct{ log *slog.Logger }
+// storeLog passes Badger's warnings on, and tells jams when it can't make a table.
+type storeLog struct {
+	log  *slog.Logger
+	jams func(cause error)
+}
 
 func (s storeLog) Errorf(f string, a ...any) {
-	s.log.Error("store complained", "text", fmt.Sprintf(f, a...))
+	text := fmt.Sprintf(f, a...)
+	s.log.Error("store complained", "text", text)
+	if !strings.HasPrefix(f, tableFails) {
+		return
+	}
+	for _, v := range a {
+		if err, ok := v.(error); ok {
+			s.jams(err)
+			return
+		}
+	}
+	s.jams(errors.New(text))
 }
 func (s storeLog) Warningf(f string, a ...any) {
 	s.log.Warn("store complained", "text", fmt.Sprintf(f, a...))

@@ -81,6 +81,8 @@ func (l *Ledger) write() {
 		select {
 		case <-l.quit:
 			return
+		case <-l.broken:
+			return
 		case o := <-l.ops:
 			if l.writeGroup(o) != nil {
 				return // broken
@@ -94,7 +96,7 @@ func (l *Ledger) write() {
 // means that nobody knows what is on disk.
 func (l *Ledger) writeGroup(first *op) error {
 	g := l.newGroup()
-	defer g.read.Discard()
+	defer g.discard()
 	accepted := g.gather(first)
 	if len(g.writes) == 0 {
 		answer(accepted, nil)
@@ -102,8 +104,8 @@ func (l *Ledger) writeGroup(first *op) error {
 	}
 	err := g.commit()
 	if err != nil {
-		err = fmt.Errorf("%w: commit group %d: %w", ErrBroken, g.rec.seq, err)
-		l.breaks(err) // before the answers: whoever has one finds the ledger stopped
+		// Before the answers: whoever has one finds the ledger stopped.
+		err = l.breaks(fmt.Errorf("commit group %d: %w", g.rec.seq, err))
 	}
 	answer(accepted, err)
 	return err
@@ -124,6 +126,7 @@ type group struct {
 	bytes  int
 	fresh  error // why new claims are refused now, or nil
 	all    error // why everything is, or nil
+	left   bool  // the store jammed and still has read
 }
 
 func (l *Ledger) newGroup() *group {
@@ -210,7 +213,7 @@ func (g *group) commit() error {
 		}
 	}
 	g.l.space.expect(len(g.writes), g.bytes+groupSize)
-	if err := g.l.commitTxn(g.read); err != nil {
+	if err := g.commitRead(); err != nil {
 		return err
 	}
 	rotated := g.l.space.committed()
@@ -222,6 +225,20 @@ func (g *group) commit() error {
 		g.l.mergeIfDue()
 	}
 	return nil
+}
+
+func (g *group) commitRead() (err error) {
+	if jam := g.l.await(func() { err = g.l.commitTxn(g.read) }); jam != nil {
+		g.left = true
+		return jam
+	}
+	return err
+}
+
+func (g *group) discard() {
+	if !g.left {
+		g.read.Discard()
+	}
 }
 
 func (g *group) put(key, val []byte) error {
