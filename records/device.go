@@ -37,18 +37,6 @@ const (
 	Locking   Mark = "locking"
 )
 
-// A ReworkKind is one of the four explicit, recorded kinds of rework.
-type ReworkKind string
-
-// The kinds: relabel prints again what the device proves to hold; the others
-// supersede its credentials. A board swap also binds a new hardware id.
-const (
-	Relabel     ReworkKind = "relabel"
-	Reprovision ReworkKind = "reprovision"
-	BoardSwap   ReworkKind = "board-swap"
-	Refurbish   ReworkKind = "refurbish"
-)
-
 // A Step is one phase of an attempt as it went.
 type Step struct {
 	Name  string        `cbor:"1,keyasint" json:"step"`
@@ -92,14 +80,6 @@ type Attempt struct {
 	Counted     bool         `cbor:"20,keyasint,omitempty" json:"-"` // its seal is one of the batch's; not in ledgers from before that count
 }
 
-// A Rework is an explicit order to touch a sealed or doubtful device again.
-type Rework struct {
-	Kind   ReworkKind `cbor:"1,keyasint" json:"kind"`
-	Reason string     `cbor:"2,keyasint" json:"reason"`
-	By     string     `cbor:"3,keyasint" json:"by"`
-	At     time.Time  `cbor:"4,keyasint" json:"at"`
-}
-
 // A Device is the record of one (product, serial).
 type Device struct {
 	Product    string      `cbor:"1,keyasint" json:"product"`
@@ -112,7 +92,7 @@ type Device struct {
 	Attempts   []Attempt   `cbor:"8,keyasint,omitempty" json:"attempts,omitempty"`
 	Proved     time.Time   `cbor:"9,keyasint,omitzero" json:"last_proved,omitzero"` // when it last proved what it holds
 	Seen       *Sighting   `cbor:"10,keyasint,omitempty" json:"last_seen,omitempty"`
-	Relabelled []Rework    `cbor:"11,keyasint,omitempty" json:"relabelled,omitempty"` // orders that needed no attempt, the last 20
+	Relabelled []Rework    `cbor:"11,keyasint,omitempty" json:"relabelled,omitempty"` // labels that relabelling printed or may have, the last 20
 }
 
 // A Sighting is a device that came to a slot after its seal.

@@ -105,6 +105,19 @@ func TestFaults(t *testing.T) {
 			},
 			Doubtful, Sealed,
 		},
+		{
+			"relabel mark",
+			func(t *testing.T, l *Ledger) *Assignment {
+				a := seal(t, l, s, "PASSWORD")
+				order(t, l, "SN1", Relabel)
+				return a
+			},
+			func(t *testing.T, l *Ledger, a *Assignment) error {
+				_, err := l.SetRelabelMark(t.Context(), p, "SN1")
+				return err
+			},
+			Sealed, Sealed,
+		},
 	} {
 		for _, fault := range faults {
 			t.Run(op.name+"/"+fault.name, func(t *testing.T) {

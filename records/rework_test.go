@@ -343,26 +343,6 @@ func TestAProofLaterLeavesTheSealAsItWas(t *testing.T) {
 	clean(t, l)
 }
 
-func TestARelabelIsDoneOnceTheDeviceProved(t *testing.T) {
-	l := open(t, create(t))
-	p := generated()
-	openBatch(t, l, p, 10)
-	seal(t, l, sight(p, "SN1", "H1"), "PASSWORD-1")
-	order(t, l, "SN1", Relabel)
-	if _, err := l.Seen(t.Context(), p, "SN1", "", Where{}); err != nil {
-		t.Fatal(err)
-	}
-	if c, err := l.Interlock(t.Context(), sight(p, "SN1", "H1")); err != nil || c.Do != DoRelabel {
-		t.Errorf("unproved: %s, %v, want to relabel still", c.Do, err)
-	}
-	if _, err := l.Seen(t.Context(), p, "SN1", "login", Where{}); err != nil {
-		t.Fatal(err)
-	}
-	if c, err := l.Interlock(t.Context(), sight(p, "SN1", "H1")); err != nil || c.Do != DoProve || len(c.Device.Relabelled) != 1 {
-		t.Errorf("proved: %s, %v, want it done and remembered", c.Do, err)
-	}
-}
-
 func order(t testing.TB, l *Ledger, serial string, k ReworkKind) {
 	t.Helper()
 	if _, err := l.OrderRework(t.Context(), "", serial, Rework{Kind: k, Reason: "test"}, Actor{Name: "ann", Supervisor: true}); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"mintmark/hsm/secret"
@@ -253,24 +254,22 @@ func (j *job) congratulate() string {
 	case j.product().Label != nil:
 		text = "sealed, label " + j.assigned.Label
 	}
-	if old := j.oldLabel(); old != "" {
-		text += "; destroy the old label " + old
+	if j.clear.Device != nil {
+		text += j.destroy(j.clear.Device.Labels())
 	}
 	return text
 }
 
-// oldLabel is the number of a label that an earlier attempt may have printed and
-// that is worth nothing now.
-func (j *job) oldLabel() string {
-	if j.clear.Device == nil {
+// destroy names the labels of earlier attempts and reprints that may exist and are
+// worth nothing now.
+func (j *job) destroy(labels []string) string {
+	switch {
+	case len(labels) == 0 || j.product().Label == nil:
 		return ""
+	case len(labels) == 1:
+		return "; destroy the old label " + labels[0]
 	}
-	for _, a := range slices.Backward(j.clear.Device.Attempts) {
-		if a.Mark == records.Labelling || a.Mark == records.Locking || a.Outcome == records.Sealed {
-			return a.Label
-		}
-	}
-	return ""
+	return "; destroy the old labels " + strings.Join(labels, ", ")
 }
 
 // advise adds to the remedy what became of the device's label and credentials.

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"testing"
 
-	"mintmark/hsm/secret"
 	"mintmark/records"
 	"mintmark/station"
 
@@ -173,7 +172,7 @@ func TestAPowerCutLosesNoProbe(t *testing.T) {
 					t.Errorf("on restart the device is %s, probed %v, want %s, %v", at.State, at.Attempts[0].Probed, tt.state, tt.probed)
 				}
 				if tt.state == records.Doubtful {
-					r.proveAgain(d)
+					r.want(r.scanned(d, labelCode(d)), station.Pass, "", "SN1", records.Sealed)
 				}
 				r.sealed("SN2")
 				if got := r.record("SN2").Attempts[0].Probed; got != tt.next {
@@ -185,19 +184,6 @@ func TestAPowerCutLosesNoProbe(t *testing.T) {
 			})
 		})
 	}
-}
-
-// proveAgain puts a device in that is in doubt, with its label.
-func (r *rig) proveAgain(d *device) {
-	r.t.Helper()
-	r.bay.plug(d)
-	r.await(station.WaitScan)
-	if err := r.slot.Scan(secret.From([]byte(labelCode(d)))); err != nil {
-		r.t.Errorf("Scan = %v", err)
-	}
-	r.want(r.await(station.Pass, station.Fail), station.Pass, "", d.serial, records.Sealed)
-	r.bay.pull()
-	r.await(station.Empty)
 }
 
 // TestTwoSlotsAtOnceMayBothProbeAndNeverBothLeaveIt lets two devices be assigned
