@@ -92,7 +92,13 @@ func TestATrialBatchBurnsWhatWasProved(t *testing.T) {
 	if _, err := l.OpenBatch(t.Context(), OpenRequest{Product: camera(), Batch: "B1", Trial: true}); err != nil {
 		t.Fatal(err)
 	}
-	if got := try(t, l, "SN1", "H1", true, Injecting, Labelling, Locking); got != Burned {
+	a := begin(t, l, "SN1", "H1")
+	defer a.close()
+	mark(t, l, a, Injecting)
+	for _, m := range []Mark{Labelling, Locking} {
+		refused(t, l.SetMark(t.Context(), a, m), "a golden device is neither labelled nor locked")
+	}
+	if got := settle(t, l, a, true); got != Burned {
 		t.Errorf("golden device is %s, want burned", got)
 	}
 	if got := try(t, l, "SN2", "H2", false); got != Burned {

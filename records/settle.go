@@ -1,13 +1,15 @@
 package records
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
 )
 
 // SetMark makes the durable mark before its effect. Marks only go forward; one
-// that is there already is kept.
+// that is there already is kept. A trial has no mark behind injecting, so that no
+// golden device is ever labelled or locked.
 func (l *Ledger) SetMark(ctx context.Context, a *Assignment, m Mark) error {
 	return l.commit(ctx, func(t *txn) error {
 		d, at, err := openAttempt(t, a)
@@ -16,6 +18,9 @@ func (l *Ledger) SetMark(ctx context.Context, a *Assignment, m Mark) error {
 		}
 		if have, want := markOrder(at.Mark), markOrder(m); want < 1 || want < have || have == 0 && want > 1 {
 			return refuse("", "mark %s can't follow mark %q", m, at.Mark)
+		}
+		if b, err := batchNamed(t, at.Batch); err != nil || b.Trial && m != Injecting {
+			return cmp.Or(err, refuse("", "a golden device is neither labelled nor locked"))
 		}
 		at.Mark = m
 		return putDevice(t, d.standing(), d)

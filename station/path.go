@@ -127,11 +127,14 @@ func (j *job) path(ctx context.Context) (err error) {
 	return nil
 }
 
-// provisioning lists the steps that this product has.
+// provisioning lists the steps that this product has. A golden device is used
+// again, so a trial doesn't lock it, and prints no label that could end on a
+// product.
 func (j *job) provisioning() []string {
 	p, d := j.product(), j.s.cfg.Driver
 	return j.only(map[string]bool{
-		stepScan: p.SerialFrom == FromScan, stepReset: false, stepLabel: p.Label != nil, stepLock: d.Has(Lock),
+		stepScan: p.SerialFrom == FromScan, stepReset: false, stepLabel: p.Label != nil && !j.clear.Trial,
+		stepLock: d.Has(Lock) && !j.clear.Trial,
 	}, stepDetect, stepIdentify, stepScan, stepInterlock, stepAssign, stepInject, stepRestart, stepProve,
 		stepReset, stepLabel, stepLock, stepSettle)
 }
@@ -219,9 +222,13 @@ func (j *job) settle(ctx context.Context, sealed bool, err error) error {
 	if !sealed && err == nil {
 		err = errors.New("internal error") // a panic is on its way
 	}
+	reason := j.redact(err)
+	if sealed && j.clear.Trial {
+		reason = trialText // why it was burned
+	}
 	var serr error
 	j.outcome, serr = j.settled(ctx, records.Settlement{
-		Sealed: sealed, Reason: j.redact(err), Proof: j.product().Proof,
+		Sealed: sealed, Reason: reason, Proof: j.product().Proof,
 		Firmware: j.firmware, Steps: j.steps, Strayed: !j.proved && errors.Is(err, ErrAnother),
 	})
 	if serr != nil {
@@ -245,12 +252,15 @@ func (j *job) settled(ctx context.Context, s records.Settlement) (state records.
 	return state, err
 }
 
+// trialText is what a trial leaves out, for the operator and the record.
+const trialText = "trial: not labelled, not locked"
+
 // congratulate is the text of a PASS.
 func (j *job) congratulate() string {
 	text := "sealed"
 	switch {
 	case j.clear.Trial:
-		text = "trial passed, nothing is released: do not ship it"
+		text = trialText + "; nothing is released, do not ship it"
 	case j.product().Label != nil:
 		text = "sealed, label " + j.assigned.Label
 	}

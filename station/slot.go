@@ -33,6 +33,7 @@ type Snapshot struct {
 	StepTotal int           `json:"step_total"`
 	Serial    string        `json:"serial,omitempty"`
 	Batch     string        `json:"batch,omitempty"`
+	Trial     bool          `json:"trial,omitempty"` // golden device: not labelled, not locked, not released
 	Attempt   int           `json:"attempt,omitempty"`
 	Scan      string        `json:"scan,omitempty"` // what to scan in WAIT-SCAN: "serial" or "label"
 	Result    string        `json:"result,omitempty"`
