@@ -28,17 +28,31 @@ func (l *Ledger) jams(cause error) {
 	l.jam.Do(func() { close(l.jammed) }) // when Err says why
 }
 
-// await calls f, which calls the store, and waits for it; if the store jams, it
-// returns why and leaves f running. Then nothing that f uses may be touched.
-func (l *Ledger) await(f func()) error {
-	done := make(chan struct{})
-	go func() { defer close(done); f() }()
-	select {
-	case <-done:
-		return nil
-	case <-l.jammed:
-		return l.Err()
+// await calls f, which calls the store, and returns what it says; if the store jams,
+// it returns why and leaves f running. Then nothing that f uses may be touched.
+func await[T any](l *Ledger, f func() (T, error)) (T, error) {
+	type answer struct {
+		v   T
+		err error
 	}
+	done := make(chan answer, 1) // has room for an answer that nobody takes
+	go func() {
+		v, err := f()
+		done <- answer{v, err}
+	}()
+	select {
+	case a := <-done:
+		return a.v, a.err
+	case <-l.jammed:
+		var none T
+		return none, l.Err()
+	}
+}
+
+// awaitDone is await for what has nothing but an error to say.
+func (l *Ledger) awaitDone(f func() error) error {
+	_, err := await(l, func() (struct{}, error) { return struct{}{}, f() })
+	return err
 }
 
 // isJammed says whether the store has to be left as it is.

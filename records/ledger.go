@@ -191,11 +191,7 @@ func (l *Ledger) openFiles(headName string) (err error) {
 }
 
 func (l *Ledger) openStore() (err error) {
-	var db *badger.DB
-	if jam := l.await(func() { db, err = openBadger(l.dir, storeLog{l.opts.Log, l.jams}) }); jam != nil {
-		return jam
-	}
-	l.db = db
+	l.db, err = await(l, func() (*badger.DB, error) { return openBadger(l.dir, storeLog{l.opts.Log, l.jams}) })
 	return err
 }
 
@@ -229,7 +225,7 @@ func (l *Ledger) leave() error {
 	return nil
 }
 
-func (l *Ledger) closeStore() (err error) {
+func (l *Ledger) closeStore() error {
 	if l.isJammed() {
 		return nil // whoever uses the ledger was told
 	}
@@ -238,10 +234,7 @@ func (l *Ledger) closeStore() (err error) {
 	if err := l.space.leave(); err != nil {
 		return err
 	}
-	if jam := l.await(func() { err = l.db.Close() }); jam != nil {
-		return jam
-	}
-	return err
+	return l.awaitDone(l.db.Close)
 }
 
 // Broken returns a channel that is closed when the ledger has stopped because a

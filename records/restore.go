@@ -235,11 +235,9 @@ func (f *filler) flush() error {
 		return fresh
 	}
 	f.l.space.expect(f.entries, f.size)
-	txn, err := f.txn, error(nil)
+	txn := f.txn
 	f.txn, f.entries, f.size = nil, 0, 0
-	if jam := f.l.await(func() { err = txn.Commit() }); jam != nil {
-		return jam
-	}
+	err := f.l.awaitDone(txn.Commit)
 	f.l.space.committed()
 	return err
 }

@@ -137,9 +137,10 @@ func (l *Ledger) view(f func(r reader) error) error {
 		return errClosed
 	}
 	defer l.life.RUnlock()
-	var txn *badger.Txn // it begins when the commits before it are through
-	if jam := l.await(func() { txn = l.db.NewTransaction(false) }); jam != nil {
-		return jam
+	// It begins when the commits before it are through.
+	txn, err := await(l, func() (*badger.Txn, error) { return l.db.NewTransaction(false), nil })
+	if err != nil {
+		return err
 	}
 	defer txn.Discard()
 	return f(reader{txn})

@@ -227,11 +227,9 @@ func (g *group) commit() error {
 	return nil
 }
 
-func (g *group) commitRead() (err error) {
-	if jam := g.l.await(func() { err = g.l.commitTxn(g.read) }); jam != nil {
-		g.left = true
-		return jam
-	}
+func (g *group) commitRead() error {
+	err := g.l.awaitDone(func() error { return g.l.commitTxn(g.read) })
+	g.left = err != nil && g.l.isJammed()
 	return err
 }
 
