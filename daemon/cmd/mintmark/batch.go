@@ -64,7 +64,7 @@ func (r fileRequest) send(ctx context.Context, a *app, i api.Import) error {
 	i.Batch, i.Product, i.File, i.Size = r.Batch, r.Product, file, size
 	return r.with(ctx, func(c *api.Client) error {
 		m := newMeter(a.err, i.Action)
-		answer, err := c.Import(ctx, i, m.show)
+		answer, err := c.Import(ctx, i, m.tell)
 		m.end(err)
 		if answer.State == "" {
 			return err // refused before there was anything to answer
