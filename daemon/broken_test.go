@@ -63,3 +63,27 @@ func TestABrokenLedgerEndsTheProcess(t *testing.T) {
 		t.Errorf("Run = %v, want a broken ledger and why", err)
 	}
 }
+
+// TestAStoreThatCantCloseEndsTheProcess puts folders in the way of the table that
+// the store makes when it closes; without end, it tries the next name each second.
+func TestAStoreThatCantCloseEndsTheProcess(t *testing.T) {
+	p := run(t, factory.Options{Slots: []string{factory.Generated}})
+	if _, err := p.client.OpenBatch(t.Context(), "G1", factory.Generated, 1, false); err != nil {
+		t.Fatal(err)
+	}
+	store := filepath.Join(p.Dir, "ledger", "badger")
+	for id := range 600 {
+		name := filepath.Join(store, fmt.Sprintf("%06d.sst", id))
+		if err := os.Mkdir(name, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { // it still tries, and then finds no folder
+		if err := os.Rename(store, filepath.Join(p.Dir, "jammed")); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := p.stop(); !errors.Is(err, records.ErrBroken) || !strings.Contains(err.Error(), "make a table of a full log: ") {
+		t.Errorf("Run = %v, want a broken ledger and why", err)
+	}
+}

@@ -6,7 +6,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 
 	"golang.org/x/sync/errgroup"
@@ -99,7 +98,7 @@ func runSlots(ctx context.Context, slots []*station.Slot, ledger *records.Ledger
 		case <-ctx.Done():
 			return nil
 		case <-ledger.Broken():
-			return fmt.Errorf("%w: %w", records.ErrBroken, ledger.Err())
+			return ledger.Err()
 		}
 	})
 	return g.Wait()

@@ -134,13 +134,14 @@ func (w *assigning) write(t *txn) error {
 	if a.Credentials, err = w.claim(t, d.Serial, a.Number); err != nil {
 		return err
 	}
-	if w.made.Ordinal = now.Ordinal; d.attemptsIn(c.Batch) > 0 {
-		w.made.Ordinal = -1
-	}
 	d.Attempts = append(d.Attempts, a)
 	d.State, d.Batch, d.Row = Assigned, c.Batch, c.Row
 	w.made.Serial, w.made.Attempt, w.made.Label = d.Serial, a.Number, a.Label
-	return putDevice(t, was, d)
+	if err := putDevice(t, was, d); err != nil {
+		return err
+	}
+	w.made.Sample, err = sampleOf(t, c.Batch)
+	return err
 }
 
 // newDevice is a device that the ledger sees for the first time.

@@ -48,6 +48,8 @@ type Batch struct {
 	Started  int        `json:"started"` // devices that were assigned credentials at least once
 	Sealed   int        `json:"sealed"`
 	Burned   int        `json:"burned"`
+	Seals    int        `json:"seals"`       // made in it, also of devices that were reworked since
+	Probed   int        `json:"probed"`      // of these, after a factory reset that the device's credentials survived
 	Devices  int        `json:"devices"`     // rows, for an imported batch
 	Claims   int        `json:"credentials"` // credentials claimed at admission
 	Reason   string     `json:"reason,omitempty"`
@@ -253,7 +255,7 @@ func (l *Ledger) batchRecords() (list []*batchRecord, err error) {
 func (b *batchRecord) batch() Batch {
 	v := Batch{
 		Number: b.Number, Name: b.Name, Product: b.Product, Profile: b.Profile, State: b.State, Kind: b.Kind, Trial: b.Trial,
-		Quota: b.Quota, Started: b.Started, Sealed: b.Sealed, Burned: b.Burned, Claims: b.Claims,
+		Quota: b.Quota, Started: b.Started, Sealed: b.Sealed, Burned: b.Burned, Seals: b.Seals, Probed: b.Probed, Claims: b.Claims,
 		By: b.By, Created: b.Created, Shredded: b.Shredded, Waiting: b.Waiting + b.Frozen,
 	}
 	if len(b.Imports) > 0 && b.Imports[0].Admitted {

@@ -101,7 +101,7 @@ func inTransactions(b *testing.B, inFlight int) {
 	if err := os.Mkdir(filepath.Join(dir, "badger"), 0o700); err != nil {
 		b.Fatal(err)
 	}
-	db, err := openBadger(dir, slog.New(slog.DiscardHandler))
+	db, err := openBadger(dir, storeLog{log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}

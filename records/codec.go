@@ -46,6 +46,12 @@ type batchRecord struct {
 	// Started counts the devices that had at least one attempt in the batch.
 	Started int `cbor:"22,keyasint,omitempty"`
 
+	// Seals counts the attempts in the batch that ended in a seal, Probed those of
+	// them whose device was probed by a factory reset; kept by countSeal. They
+	// never go down, whatever rework does later.
+	Seals  int `cbor:"26,keyasint,omitempty"`
+	Probed int `cbor:"27,keyasint,omitempty"`
+
 	// The import's own.
 	Imports  []importRecord `cbor:"23,keyasint,omitempty"` // the first, then replacements
 	Shredded *bool          `cbor:"24,keyasint,omitempty"`

@@ -36,18 +36,6 @@ const (
 	Locking   Mark = "locking"
 )
 
-// A ReworkKind is one of the four explicit, recorded kinds of rework.
-type ReworkKind string
-
-// The kinds: relabel prints again what the device proves to hold; the others
-// supersede its credentials. A board swap also binds a new hardware id.
-const (
-	Relabel     ReworkKind = "relabel"
-	Reprovision ReworkKind = "reprovision"
-	BoardSwap   ReworkKind = "board-swap"
-	Refurbish   ReworkKind = "refurbish"
-)
-
 // A Step is one phase of an attempt as it went.
 type Step struct {
 	Name  string        `cbor:"1,keyasint" json:"step"`
@@ -88,14 +76,7 @@ type Attempt struct {
 	HardwareID  string       `cbor:"17,keyasint,omitempty" json:"hardware_id,omitempty"`
 	Limit       int          `cbor:"18,keyasint" json:"-"`           // attempts of its row that may inject
 	From        DeviceState  `cbor:"19,keyasint,omitempty" json:"-"` // the device's state before it
-}
-
-// A Rework is an explicit order to touch a sealed or doubtful device again.
-type Rework struct {
-	Kind   ReworkKind `cbor:"1,keyasint" json:"kind"`
-	Reason string     `cbor:"2,keyasint" json:"reason"`
-	By     string     `cbor:"3,keyasint" json:"by"`
-	At     time.Time  `cbor:"4,keyasint" json:"at"`
+	Counted     bool         `cbor:"20,keyasint,omitempty" json:"-"` // its seal is one of the batch's; not in ledgers from before that count
 }
 
 // A Device is the record of one (product, serial).
@@ -110,7 +91,7 @@ type Device struct {
 	Attempts   []Attempt   `cbor:"8,keyasint,omitempty" json:"attempts,omitempty"`
 	Proved     time.Time   `cbor:"9,keyasint,omitzero" json:"last_proved,omitzero"` // when it last proved what it holds
 	Seen       *Sighting   `cbor:"10,keyasint,omitempty" json:"last_seen,omitempty"`
-	Relabelled []Rework    `cbor:"11,keyasint,omitempty" json:"relabelled,omitempty"` // orders that needed no attempt, the last 20
+	Relabelled []Rework    `cbor:"11,keyasint,omitempty" json:"relabelled,omitempty"` // labels that relabelling printed or may have, the last 20
 }
 
 // A Sighting is a device that came to a slot after its seal.
@@ -132,13 +113,12 @@ const (
 
 // A Clearance is Interlock's permission to work on a device.
 type Clearance struct {
-	Do      Do
-	Serial  string // as bound; empty where Assign will take it from the counter
-	Batch   string
-	Row     int  // imported row, or 0
-	Trial   bool // golden device: nothing is released
-	Ordinal int  // how many devices of the batch were started until now
-	Device  *Device
+	Do     Do
+	Serial string // as bound; empty where Assign will take it from the counter
+	Batch  string
+	Row    int  // imported row, or 0
+	Trial  bool // golden device: nothing is released
+	Device *Device
 }
 
 // A Sight is a device as a slot sees it.
@@ -166,8 +146,13 @@ type Assignment struct {
 	Label   string                   // the printed number of the label
 	Values  map[string]*secret.Value // imported ones, from the row; the caller closes them
 	Row     int
-	Ordinal int // Clearance.Ordinal as of the commit, so that no two devices share it; -1 for a device that was started in the batch before
+	Sample  Sample // of its batch, as of the commit
 }
+
+// A Sample says how many of a batch's seals were of devices that were probed by a
+// factory reset. Open and doubtful devices count as seals that were not, because
+// they may become so: a share that is kept with them is kept whatever happens.
+type Sample struct{ Probed, Seals int }
 
 // A Settlement ends an attempt.
 type Settlement struct {
@@ -175,7 +160,6 @@ type Settlement struct {
 	Strayed  bool   // another device may have taken the credentials: nobody gets them again
 	Reason   string // why not, for the operator and the record
 	Proof    string
-	Probed   bool
 	Firmware string
 	Steps    []Step
 }

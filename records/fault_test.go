@@ -69,6 +69,16 @@ func TestFaults(t *testing.T) {
 			Burned, Doubtful,
 		},
 		{
+			"probed",
+			func(t *testing.T, l *Ledger) *Assignment {
+				a := assign(t, l, s, "PASSWORD")
+				mark(t, l, a, Injecting)
+				return a
+			},
+			func(t *testing.T, l *Ledger, a *Assignment) error { return l.SetProbed(t.Context(), a) },
+			Burned, Burned,
+		},
+		{
 			"settle",
 			func(t *testing.T, l *Ledger) *Assignment {
 				a := assign(t, l, s, "PASSWORD")
@@ -94,6 +104,19 @@ func TestFaults(t *testing.T) {
 				return err
 			},
 			Doubtful, Sealed,
+		},
+		{
+			"relabel mark",
+			func(t *testing.T, l *Ledger) *Assignment {
+				a := seal(t, l, s, "PASSWORD")
+				order(t, l, "SN1", Relabel)
+				return a
+			},
+			func(t *testing.T, l *Ledger, a *Assignment) error {
+				_, err := l.SetRelabelMark(t.Context(), p, "SN1")
+				return err
+			},
+			Sealed, Sealed,
 		},
 	} {
 		for _, fault := range faults {

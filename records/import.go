@@ -301,9 +301,15 @@ func (im *importing) again(ctx context.Context, first *importRecord, err error) 
 	return a, nil
 }
 
+// admission is the answer where nothing was objected to. Nothing will be made of a
+// history, so its batch is closed at once.
 func (im *importing) admission() Admission {
+	state := Admitted
+	if im.r.History {
+		state = Closed
+	}
 	return Admission{
-		Batch: im.r.Batch, State: Admitted, DryRun: im.r.DryRun, Elsewhere: im.rec.Elsewhere, Scope: "this ledger",
+		Batch: im.r.Batch, State: state, DryRun: im.r.DryRun, Elsewhere: im.rec.Elsewhere, Scope: "this ledger",
 		Devices: im.rec.Rows, Credentials: im.rec.Rows * len(im.rec.Columns),
 	}
 }

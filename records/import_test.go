@@ -410,9 +410,13 @@ func TestHistoryIsClaimedWithoutRowsOrDevices(t *testing.T) {
 	admit(t, l, r, file)
 	untouched(t, l, 0, 0)
 	r.DryRun = false
-	admit(t, l, r, file)
-	if a := admit(t, l, r, file); !a.Already {
+	first := admit(t, l, r, file)
+	again := admit(t, l, r, file)
+	if !again.Already {
 		t.Error("a retry is not known as one")
+	}
+	if b, err := l.Batch(t.Context(), "H1"); err != nil || first.State != b.State || again.State != b.State || b.State != Closed {
+		t.Errorf("answers are %s and %s, batch is %s, %v, want all closed", first.State, again.State, b.State, err)
 	}
 	untouched(t, l, 4, 0)
 	if n := l.rows.(*testRows).left(); n != 0 || len(rowFiles(t, l)) != 0 {

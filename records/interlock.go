@@ -48,7 +48,7 @@ func clearance(g getter, s Sight, pick func() (*batchRecord, error)) (Clearance,
 	if b.Trial && d != nil && (d.State == Sealed || d.State == Doubtful) {
 		return Clearance{}, refuse("open a batch that is no trial", "batch %s is a trial, which burns what a device in rework holds", b.Name)
 	}
-	c.Batch, c.Trial, c.Ordinal = b.Name, b.Trial, b.Started
+	c.Batch, c.Trial = b.Name, b.Trial
 	if d != nil && b.Name == d.Batch {
 		c.Row = d.Row
 	}

@@ -93,6 +93,8 @@ type Ledger struct {
 	quit   chan struct{} // closed by Close
 	wrote  chan struct{} // closed when the writer has ended
 	broken chan struct{} // closed when err is set
+	jammed chan struct{} // closed when the store can't make a table, after broken
+	jam    sync.Once     // closes jammed
 	closed sync.Once
 
 	life sync.RWMutex // held shared by readers, so that Close waits for them
@@ -179,7 +181,8 @@ func enter(dir, headName string, o Options) (*Ledger, error) {
 	}
 	l := &Ledger{
 		opts: o.withDefaults(), dir: dir, lock: lock, commitTxn: (*badger.Txn).Commit,
-		ops: make(chan *op), quit: make(chan struct{}), wrote: make(chan struct{}), broken: make(chan struct{}),
+		ops: make(chan *op), quit: make(chan struct{}), wrote: make(chan struct{}),
+		broken: make(chan struct{}), jammed: make(chan struct{}),
 		imports: newImports(), due: make(chan struct{}, 1), kept: make(chan struct{}), set: noClaims(),
 	}
 	l.space = &space{dir: dir, size: l.opts.Ballast, free: diskFree}
@@ -199,14 +202,20 @@ func (l *Ledger) openFiles(headName string) (err error) {
 	if err := l.space.enter(); err != nil {
 		return err
 	}
-	if l.db, err = openBadger(l.dir, l.opts.Log); err != nil {
+	if err := l.openStore(); err != nil {
 		return err
 	}
 	return l.space.entered()
 }
 
+func (l *Ledger) openStore() (err error) {
+	l.db, err = await(l, func() (*badger.DB, error) { return openBadger(l.dir, storeLog{l.opts.Log, l.jams}) })
+	return err
+}
+
 // Close waits for an import that is being written and for the writer, then
-// releases the folder.
+// releases the folder. It does not wait for a store that is jammed: then the
+// folder is free when the process has ended.
 func (l *Ledger) Close() (err error) {
 	l.closed.Do(func() {
 		close(l.quit)
@@ -228,25 +237,34 @@ func (l *Ledger) leave() error {
 		errs = append(errs, l.set.close())
 	}
 	if l.db != nil {
-		// Without room for its last table Badger would end the process; left as
-		// it is, its log is read again at the next open.
-		err := l.space.leave()
-		if err == nil {
-			err = l.db.Close()
-		}
-		errs = append(errs, err)
+		errs = append(errs, l.closeStore())
 	}
 	if l.head != nil {
 		errs = append(errs, l.head.file.Close())
 	}
-	if err := errors.Join(append(errs, l.lock.Close())...); err != nil {
+	if !l.isJammed() {
+		errs = append(errs, l.lock.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close ledger: %w", err)
 	}
 	return nil
 }
 
+func (l *Ledger) closeStore() error {
+	if l.isJammed() {
+		return nil // whoever uses the ledger was told
+	}
+	// Without room for its last table Badger would end the process; left as
+	// it is, its log is read again at the next open.
+	if err := l.space.leave(); err != nil {
+		return err
+	}
+	return l.awaitDone(l.db.Close)
+}
+
 // Broken returns a channel that is closed when the ledger has stopped because a
-// commit or sync failed, and Err says why.
+// commit or sync failed, or the store jammed, and Err says why.
 func (l *Ledger) Broken() <-chan struct{} { return l.broken }
 
 // Err returns the reason for Broken, or nil.
@@ -256,9 +274,13 @@ func (l *Ledger) Err() error {
 	return l.err
 }
 
-func (l *Ledger) breaks(err error) {
+// breaks stops the ledger, unless it has stopped already, and returns why.
+func (l *Ledger) breaks(cause error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.err = err
-	close(l.broken)
+	if l.err == nil {
+		l.err = fmt.Errorf("%w: %w", ErrBroken, cause)
+		close(l.broken)
+	}
+	return l.err
 }

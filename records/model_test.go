@@ -27,6 +27,7 @@ type plainDevice struct {
 	from   DeviceState // before the open attempt
 	mark   Mark
 	rework ReworkKind
+	marked bool // the label of a relabel
 	swap   bool // the open attempt is for another board
 }
 
@@ -228,8 +229,8 @@ func (x *machine) seen(t *rapid.T) {
 	}
 	if fine && proof != "" {
 		d.state = Sealed
-		if d.rework == Relabel {
-			d.rework = ""
+		if d.marked {
+			d.rework, d.marked = "", false
 		}
 	}
 }
@@ -245,7 +246,19 @@ func (x *machine) rework(t *rapid.T) {
 		t.Fatalf("order %s of %s: %v", kind, serial, err)
 	}
 	if fine {
-		d.rework = kind
+		d.rework, d.marked = kind, false
+	}
+}
+
+func (x *machine) relabel(t *rapid.T) {
+	serial := "SN" + rapid.StringMatching("[0-5]").Draw(t, "serial")
+	d := x.m.devices[serial]
+	fine := d != nil && d.rework == Relabel
+	if _, err := x.l.SetRelabelMark(t.Context(), x.p, serial); (err == nil) != fine {
+		t.Fatalf("mark relabel of %s: %v", serial, err)
+	}
+	if fine {
+		d.marked = true
 	}
 }
 
@@ -302,7 +315,8 @@ func TestTheLedgerIsAPlainMap(t *testing.T) {
 		defer func() { x.l.Close() }() // also after a failure
 		openBatch(t, x.l, x.p, modelQuota)
 		rt.Repeat(map[string]func(*rapid.T){
-			"assign": x.assign, "mark": x.mark, "settle": x.settle, "seen": x.seen, "rework": x.rework, "reopen": x.reopen,
+			"assign": x.assign, "mark": x.mark, "settle": x.settle, "seen": x.seen, "rework": x.rework, "relabel": x.relabel,
+			"reopen": x.reopen,
 			"import": x.imported, "fold": x.fold, "merge": x.merge, "": x.check,
 		})
 		if c := clean(t, x.l); c.Claims != int64(len(x.m.used)) {

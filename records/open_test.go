@@ -31,7 +31,7 @@ func rewriteHead(t *testing.T, dir string, f func(h *head)) {
 // rewriteStore changes the store of a closed ledger behind its back.
 func rewriteStore(t *testing.T, dir string, f func(txn *badger.Txn) error) {
 	t.Helper()
-	db, err := openBadger(dir, small().withDefaults().Log)
+	db, err := openBadger(dir, storeLog{log: small().withDefaults().Log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -249,9 +249,10 @@ func (f *filler) flush() error {
 		return fresh
 	}
 	f.l.space.expect(f.entries, f.size)
-	err := f.txn.Commit()
-	f.l.space.committed()
+	txn := f.txn
 	f.txn, f.entries, f.size = nil, 0, 0
+	err := f.l.awaitDone(txn.Commit)
+	f.l.space.committed()
 	return err
 }
 

@@ -4,14 +4,40 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"mintmark/hsm/secret"
 )
 
+// A ReworkKind is one of the four explicit, recorded kinds of rework.
+type ReworkKind string
+
+// The kinds: relabel prints again what the device proves to hold; the others
+// supersede its credentials. A board swap also binds a new hardware id.
+const (
+	Relabel     ReworkKind = "relabel"
+	Reprovision ReworkKind = "reprovision"
+	BoardSwap   ReworkKind = "board-swap"
+	Refurbish   ReworkKind = "refurbish"
+)
+
+// A Rework is an explicit order to touch a sealed or doubtful device again.
+// A relabel makes no attempt, so its mark is here.
+type Rework struct {
+	Kind   ReworkKind `cbor:"1,keyasint" json:"kind"`
+	Reason string     `cbor:"2,keyasint" json:"reason"`
+	By     string     `cbor:"3,keyasint" json:"by"`
+	At     time.Time  `cbor:"4,keyasint" json:"at"`
+
+	Mark    Mark      `cbor:"5,keyasint,omitempty" json:"mark,omitempty"`    // labelling: set before a label is printed
+	Label   string    `cbor:"6,keyasint,omitempty" json:"label,omitempty"`   // printed number of that label
+	Attempt int       `cbor:"7,keyasint,omitempty" json:"attempt,omitempty"` // whose credentials are on it
+	Done    time.Time `cbor:"8,keyasint,omitzero" json:"done,omitzero"`      // when it was printed; else it only may be
+}
+
 // Seen records that a sealed or doubtful device was seen again, with the class
 // of its proof, or none. A doubtful one that proved what it holds is sealed. A
-// relabel order is done with it, so with one it is called once the label is
-// printed.
+// relabel order is done with it, if its label was marked and so is printed by now.
 func (l *Ledger) Seen(ctx context.Context, p Product, serial string, proof string, where Where) (state DeviceState, err error) {
 	err = l.commit(ctx, func(t *txn) error {
 		d, err := getDevice(t, p.ID, serial)
@@ -27,7 +53,9 @@ func (l *Ledger) Seen(ctx context.Context, p Product, serial string, proof strin
 		was := d.standing()
 		d.Seen = &Sighting{At: t.now(), Where: where.bound(), Proof: bound(proof)}
 		if proof != "" {
-			d.proved(t, proof)
+			if err := d.proved(t, proof); err != nil {
+				return err
+			}
 		}
 		state = d.State
 		return putDevice(t, was, d)
@@ -35,22 +63,21 @@ func (l *Ledger) Seen(ctx context.Context, p Product, serial string, proof strin
 	return state, err
 }
 
-// maxRelabelled is how many relabel orders a record remembers.
-const maxRelabelled = 20
-
-func (d *Device) proved(t *txn, proof string) {
+func (d *Device) proved(t *txn, proof string) error {
 	d.Proved = t.now()
-	if r := d.Rework; r != nil && r.Kind == Relabel {
-		d.Relabelled, d.Rework = append(d.Relabelled, *r), nil
-		d.Relabelled = d.Relabelled[max(0, len(d.Relabelled)-maxRelabelled):]
+	if r := d.Rework; r != nil && r.Mark == Labelling {
+		r.Done = d.Proved
+		d.keepLabel()
+		d.Rework = nil
 	}
 	if d.State == Sealed {
-		return
+		return nil
 	}
 	d.State = Sealed
 	at := d.holds()
 	at.Outcome, at.Proof = Sealed, bound(proof)
 	d.fate(at, false)
+	return countSeal(t, at)
 }
 
 // Recognise says whether a scanned value is the one in the device's record. It
@@ -139,6 +166,7 @@ func (l *Ledger) OrderRework(ctx context.Context, product, serial string, r Rewo
 		if err := d.mayRework(r.Kind); err != nil {
 			return err
 		}
+		d.keepLabel()
 		d.Rework = &Rework{Kind: r.Kind, Reason: bound(r.Reason), By: bound(by.Name), At: t.now()}
 		if d.State == Kept { // its row belongs to the old board
 			d.State = Burned

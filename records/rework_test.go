@@ -91,7 +91,13 @@ func TestATrialBatchBurnsWhatWasProved(t *testing.T) {
 	if _, err := l.OpenBatch(t.Context(), OpenRequest{Product: camera(), Batch: "B1", Trial: true}); err != nil {
 		t.Fatal(err)
 	}
-	if got := try(t, l, "SN1", "H1", true, Injecting, Labelling, Locking); got != Burned {
+	a := begin(t, l, "SN1", "H1")
+	defer a.close()
+	mark(t, l, a, Injecting)
+	for _, m := range []Mark{Labelling, Locking} {
+		refused(t, l.SetMark(t.Context(), a, m), "a golden device is neither labelled nor locked")
+	}
+	if got := settle(t, l, a, true); got != Burned {
 		t.Errorf("golden device is %s, want burned", got)
 	}
 	if got := try(t, l, "SN2", "H2", false); got != Burned {
@@ -340,26 +346,6 @@ func TestAProofLaterLeavesTheSealAsItWas(t *testing.T) {
 		t.Errorf("proofs are %q then %q, want login then signature", d.Attempts[0].Proof, d.Seen.Proof)
 	}
 	clean(t, l)
-}
-
-func TestARelabelIsDoneOnceTheDeviceProved(t *testing.T) {
-	l := open(t, create(t))
-	p := generated()
-	openBatch(t, l, p, 10)
-	seal(t, l, sight(p, "SN1", "H1"), "PASSWORD-1")
-	order(t, l, "SN1", Relabel)
-	if _, err := l.Seen(t.Context(), p, "SN1", "", Where{}); err != nil {
-		t.Fatal(err)
-	}
-	if c, err := l.Interlock(t.Context(), sight(p, "SN1", "H1")); err != nil || c.Do != DoRelabel {
-		t.Errorf("unproved: %s, %v, want to relabel still", c.Do, err)
-	}
-	if _, err := l.Seen(t.Context(), p, "SN1", "login", Where{}); err != nil {
-		t.Fatal(err)
-	}
-	if c, err := l.Interlock(t.Context(), sight(p, "SN1", "H1")); err != nil || c.Do != DoProve || len(c.Device.Relabelled) != 1 {
-		t.Errorf("proved: %s, %v, want it done and remembered", c.Do, err)
-	}
 }
 
 func order(t testing.TB, l *Ledger, serial string, k ReworkKind) {

@@ -1,13 +1,15 @@
 package records
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
 )
 
 // SetMark makes the durable mark before its effect. Marks only go forward; one
-// that is there already is kept.
+// that is there already is kept. A trial has no mark behind injecting, so that no
+// golden device is ever labelled or locked.
 func (l *Ledger) SetMark(ctx context.Context, a *Assignment, m Mark) error {
 	return l.commit(ctx, func(t *txn) error {
 		d, at, err := openAttempt(t, a)
@@ -16,6 +18,9 @@ func (l *Ledger) SetMark(ctx context.Context, a *Assignment, m Mark) error {
 		}
 		if have, want := markOrder(at.Mark), markOrder(m); want < 1 || want < have || have == 0 && want > 1 {
 			return refuse("", "mark %s can't follow mark %q", m, at.Mark)
+		}
+		if b, err := batchNamed(t, at.Batch); err != nil || b.Trial && m != Injecting {
+			return cmp.Or(err, refuse("", "a golden device is neither labelled nor locked"))
 		}
 		at.Mark = m
 		return putDevice(t, d.standing(), d)
@@ -170,12 +175,15 @@ func end(t *txn, d *Device, s Settlement) (DeviceState, error) {
 	} else {
 		d.Rework = nil
 	}
-	at.Reason, at.Proof, at.Firmware, at.Probed = bound(s.Reason), bound(s.Proof), bound(s.Firmware), s.Probed
+	at.Reason, at.Proof, at.Firmware = bound(s.Reason), bound(s.Proof), bound(s.Firmware)
 	at.Steps = boundSteps(s.Steps)
 	if d.State == Sealed && s.Sealed {
 		d.Proved = at.End
 	}
 	d.fate(at, at.Mark != NotMarked || swap)
+	if err := countSeal(t, at); err != nil {
+		return "", err
+	}
 	return d.State, putDevice(t, was, d)
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -147,11 +148,21 @@ func (l *Ledger) view(f func(r reader) error) error {
 		return errClosed
 	}
 	defer l.life.RUnlock()
-	l.sets.RLock()
-	r := reader{l.db.NewTransaction(false), l.set}
-	l.sets.RUnlock()
+	r, err := l.reader()
+	if err != nil {
+		return err
+	}
 	defer r.txn.Discard()
 	return f(r)
+}
+
+// reader begins to read: a state of the store, when the commits before it are
+// through, and the claims that belong to it.
+func (l *Ledger) reader() (reader, error) {
+	l.sets.RLock()
+	defer l.sets.RUnlock()
+	txn, err := await(l, func() (*badger.Txn, error) { return l.db.NewTransaction(false), nil })
+	return reader{txn, l.set}, err
 }
 
 // claims returns the set of claims that readers see now.
@@ -186,7 +197,7 @@ const memTable = 16 << 20
 
 // openBadger opens the store. Badger panics on some kinds of damage; here that
 // is an error like any other.
-func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
+func openBadger(dir string, log storeLog) (db *badger.DB, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			db, err = nil, fmt.Errorf("open store: damaged: %v", p)
@@ -210,7 +221,7 @@ func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
 	o.MetricsEnabled = false
 	o.NumCompactors = 0                 // merge does it, where there is room
 	o.NumLevelZeroTablesStall = 1 << 30 // so nothing waits for it
-	o.Logger = storeLog{log}
+	o.Logger = log
 	db, err = badger.Open(o)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
@@ -240,11 +251,25 @@ func removeStillborn(store string) error {
 	return nil
 }
 
-// storeLog passes Badger's warnings on.
-type storeLog struct{ log *slog.Logger }
+// storeLog passes Badger's warnings on, and tells jams when it can't make a table.
+type storeLog struct {
+	log  *slog.Logger
+	jams func(cause error)
+}
 
 func (s storeLog) Errorf(f string, a ...any) {
-	s.log.Error("store complained", "text", fmt.Sprintf(f, a...))
+	text := fmt.Sprintf(f, a...)
+	s.log.Error("store complained", "text", text)
+	if !strings.HasPrefix(f, tableFails) {
+		return
+	}
+	for _, v := range a {
+		if err, ok := v.(error); ok {
+			s.jams(err)
+			return
+		}
+	}
+	s.jams(errors.New(text))
 }
 func (s storeLog) Warningf(f string, a ...any) {
 	s.log.Warn("store complained", "text", fmt.Sprintf(f, a...))

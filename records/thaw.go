@@ -108,6 +108,7 @@ func freeze(t *txn, d *Device) error {
 		if d.Rework == nil {
 			return nil
 		}
+		d.keepLabel()
 		d.Rework = nil
 		if at := d.holds(); at != nil && at.Batch == d.Batch {
 			d.Row = at.Row

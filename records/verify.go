@@ -263,6 +263,7 @@ func (v *verifier) counts() error {
 			says, is int
 		}{
 			{"claims", t.Claims, t.is.Claims}, {"started", t.Started, t.is.Started},
+			{"seals", t.Seals, t.is.Seals}, {"probed", t.Probed, t.is.Probed},
 			{"waiting", t.Waiting, t.is.Waiting}, {"assigned", t.Assigned, t.is.Assigned}, {"kept", t.Kept, t.is.Kept},
 			{"doubtful", t.Doubtful, t.is.Doubtful}, {"sealed", t.Sealed, t.is.Sealed}, {"burned", t.Burned, t.is.Burned},
 			{"frozen", t.Frozen, t.is.Frozen},

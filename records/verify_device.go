@@ -86,6 +86,12 @@ func (v *verifier) attempts(d *Device) error {
 			started[at.Batch] = true
 			t.is.Started++
 		}
+		if at.Counted {
+			t.is.countSeal(&at)
+		}
+		if at.Counted && at.Outcome != Sealed {
+			v.problem("attempt %d of device %s is counted as a seal and is none", n+1, d.Serial)
+		}
 		for _, c := range at.Credentials {
 			if was, again := hard[c.Index]; again && was != at.HardwareID {
 				v.problem("a credential of device %s was assigned to two hardware ids", d.Serial)

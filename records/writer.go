@@ -82,6 +82,8 @@ func (l *Ledger) write() {
 		select {
 		case <-l.quit:
 			return
+		case <-l.broken:
+			return
 		case o := <-l.ops:
 			if l.writeGroup(o) != nil {
 				return // broken
@@ -95,7 +97,7 @@ func (l *Ledger) write() {
 // means that nobody knows what is on disk.
 func (l *Ledger) writeGroup(first *op) error {
 	g := l.newGroup()
-	defer g.read.Discard()
+	defer g.discard()
 	accepted := g.gather(first)
 	if len(g.writes) == 0 && len(g.claims) == 0 {
 		l.replaceSet(g.set)
@@ -104,8 +106,8 @@ func (l *Ledger) writeGroup(first *op) error {
 	}
 	err := g.commit()
 	if err != nil {
-		err = fmt.Errorf("%w: commit group %d: %w", ErrBroken, g.rec.seq, err)
-		l.breaks(err) // before the answers: whoever has one finds the ledger stopped
+		// Before the answers: whoever has one finds the ledger stopped.
+		err = l.breaks(fmt.Errorf("commit group %d: %w", g.rec.seq, err))
 	}
 	answer(accepted, err)
 	return err
@@ -128,6 +130,7 @@ type group struct {
 	bytes  int
 	fresh  error // why new claims are refused now, or nil
 	all    error // why everything is, or nil
+	left   bool  // the store jammed and still has read
 }
 
 // maxClaims keeps the record of a group's claims below what Badger holds inline.
@@ -248,7 +251,7 @@ func (g *group) commit() error {
 // belong to it. Readers never see the one without the other.
 func (g *group) publish() error {
 	if g.set == g.l.set {
-		if err := g.l.commitTxn(g.read); err != nil {
+		if err := g.commitRead(); err != nil {
 			return err
 		}
 		g.set.top().add(g.claims)
@@ -256,12 +259,24 @@ func (g *group) publish() error {
 	}
 	g.l.sets.Lock()
 	defer g.l.sets.Unlock()
-	if err := g.l.commitTxn(g.read); err != nil {
+	if err := g.commitRead(); err != nil {
 		return err
 	}
 	g.set.top().add(g.claims)
 	g.l.set = g.set
 	return nil
+}
+
+func (g *group) commitRead() error {
+	err := g.l.awaitDone(func() error { return g.l.commitTxn(g.read) })
+	g.left = err != nil && g.l.isJammed()
+	return err
+}
+
+func (g *group) discard() {
+	if !g.left {
+		g.read.Discard()
+	}
 }
 
 func (g *group) put(key, val []byte) error {

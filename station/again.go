@@ -31,7 +31,7 @@ func (j *job) again(ctx context.Context) (err error) {
 	if err := j.do(ctx, stepProve, j.reprove, j.refuseOld); err != nil {
 		return err
 	}
-	if err := j.do(ctx, stepLabel, j.ready, j.print); err != nil {
+	if err := j.do(ctx, stepLabel, j.ready, j.markRelabel, j.fill, j.print, j.same); err != nil {
 		return err
 	}
 	if err := j.do(ctx, stepLock, j.same, j.lock); err != nil {
@@ -59,11 +59,34 @@ func (j *job) sighted(ctx context.Context, proved bool, err error) error {
 	case serr != nil:
 		return errors.Join(err, &StepError{stepSettle, serr})
 	case proved && j.clear.Do == records.DoRelabel:
-		j.result = "label " + j.vars.Plain["label"] + " printed again"
+		j.result = "label " + j.vars.Plain["label"] + " printed" + j.destroy(j.clear.Device.Labels())
 	case proved:
-		j.result = "already done"
+		j.result = "already done" + j.destroy(j.stray())
+	case err != nil && j.marked == records.Labelling:
+		return &Fault{err, "destroy label " + j.vars.Plain["label"] + "; " + remedyOf(err)}
 	}
 	return err
+}
+
+// stray are the labels of a doubtful device's earlier attempts: nobody was told to
+// destroy them yet, if the power failed. Those of a sealed one may be its own.
+func (j *job) stray() []string {
+	if j.clear.Device.State != records.Doubtful {
+		return nil
+	}
+	return slices.DeleteFunc(j.clear.Device.Labels(), func(l string) bool { return l == j.vars.Plain["label"] })
+}
+
+// markRelabel makes the durable mark before a label is printed, and gives the
+// label its number.
+func (j *job) markRelabel(ctx context.Context) error {
+	return j.s.ledger("mark labelling", func() error {
+		number, err := j.s.cfg.Ledger.SetRelabelMark(ctx, j.product().Product, j.clear.Serial)
+		if err == nil {
+			j.vars.Plain["label"], j.marked = number, records.Labelling
+		}
+		return err
+	})
 }
 
 func (j *job) recognising(doubtful, relabel bool) []string {
@@ -80,7 +103,7 @@ func (j *job) recognise(ctx context.Context) error {
 		return err
 	}
 	maps.Copy(j.vars.Secret, values)
-	j.vars.Plain["label"] = j.lastLabel()
+	j.vars.Plain["label"] = j.heldLabel()
 	for missing := j.missing(); len(missing) > 0; missing = j.missing() {
 		if err := j.scanLabel(ctx, missing); err != nil {
 			return Faultf("scan its label, or have a supervisor order a rework",
@@ -148,12 +171,27 @@ func (j *job) scanLabel(ctx context.Context, missing []string) error {
 // readings are the values that a scan may hold. Without a label of ours it holds
 // one value and nothing else.
 func (j *job) readings(code scan, missing []string) []label.Reading {
-	if t := j.product().Label; t != nil {
-		return t.Read(code, j.labelFields())
-	}
 	var all []label.Reading
+	if t := j.product().Label; t != nil {
+		for _, number := range append(j.clear.Device.Labels(), j.vars.Plain["label"]) {
+			all = addReadings(all, t.Read(code, j.labelFields(number)))
+		}
+		return all
+	}
 	for _, name := range missing {
 		all = append(all, label.Reading{Credential: name, Value: secret.Join(code.Bytes())})
+	}
+	return all
+}
+
+// addReadings adds those that are not there yet: each costs a question.
+func addReadings(all, more []label.Reading) []label.Reading {
+	for _, r := range more {
+		if slices.ContainsFunc(all, func(had label.Reading) bool { return had.Credential == r.Credential && had.Value.Equal(r.Value) }) {
+			r.Value.Close()
+			continue
+		}
+		all = append(all, r)
 	}
 	return all
 }
@@ -183,10 +221,15 @@ func (j *job) earlier() string {
 	return "sealed"
 }
 
-// lastLabel is the number of the label that the device should carry.
-func (j *job) lastLabel() string {
-	if d := j.clear.Device; d != nil && len(d.Attempts) > 0 {
-		return d.Attempts[len(d.Attempts)-1].Label
+// heldLabel is the number of the label that the device got together with what it
+// holds.
+func (j *job) heldLabel() string {
+	if d := j.clear.Device; d != nil {
+		for _, a := range slices.Backward(d.Attempts) {
+			if a.Outcome == records.Sealed || a.Outcome == records.Doubtful {
+				return a.Label
+			}
+		}
 	}
 	return ""
 }

@@ -318,7 +318,7 @@ func TestRework(t *testing.T) {
 		board  bool // with another board
 		result string
 	}{
-		{records.Relabel, false, "label 1 printed again"},
+		{records.Relabel, false, "label 2 printed; destroy the old label 1"},
 		{records.Reprovision, false, "sealed, label 2; destroy the old label 1"},
 		{records.Refurbish, false, "sealed, label 2; destroy the old label 1"},
 		{records.BoardSwap, true, "sealed, label 2; destroy the old label 1"},
@@ -351,8 +351,9 @@ func TestRework(t *testing.T) {
 				if same := d.saved["admin"] == before; same != (tt.kind == records.Relabel) {
 					t.Errorf("the device holds what it held: %v", same)
 				}
-				if labels := r.paper.labels(); len(labels) != 2 || (labels[0] == labels[1]) != (tt.kind == records.Relabel) {
-					t.Errorf("labels are %q", labels)
+				labels := r.paper.labels()
+				if len(labels) != 2 || !strings.Contains(labels[1], "SN1 2") || (strings.ReplaceAll(labels[1], "SN1 2", "SN1 1") == labels[0]) != (tt.kind == records.Relabel) {
+					t.Errorf("labels are %q, want one with a new number, and the same credentials if it is a relabel", labels)
 				}
 				r.bay.pull()
 				r.await(station.Empty)

@@ -4,5 +4,5 @@ package station
 // and report it lost.
 func Around(s *Slot, f func(call string, do func() error) func() error) { s.around = f }
 
-// Due is the sampling of reset probes.
-var Due = due
+// Short is the sampling of reset probes.
+var Short = short

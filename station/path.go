@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"mintmark/hsm/secret"
@@ -51,8 +52,7 @@ type job struct {
 	step   string   // the one under way, or the one that failed
 	steps  []records.Step
 	marked records.Mark
-	proved bool // this very device holds its credentials
-	probed bool
+	proved bool   // this very device holds its credentials
 	result string // of a PASS
 	text   string // of a FAIL
 }
@@ -114,7 +114,7 @@ func (j *job) path(ctx context.Context) (err error) {
 		return err
 	}
 	j.proved = true
-	if err := j.do(ctx, stepReset, j.reset, j.same, j.proveReset); err != nil {
+	if err := j.do(ctx, stepReset, j.reset, j.same, j.proveReset, j.setProbed); err != nil {
 		return err
 	}
 	if err := j.do(ctx, stepLabel, j.ready, j.mark(records.Labelling), j.print, j.same); err != nil {
@@ -127,11 +127,14 @@ func (j *job) path(ctx context.Context) (err error) {
 	return nil
 }
 
-// provisioning lists the steps that this product has.
+// provisioning lists the steps that this product has. A golden device is used
+// again, so a trial doesn't lock it, and prints no label that could end on a
+// product.
 func (j *job) provisioning() []string {
 	p, d := j.product(), j.s.cfg.Driver
 	return j.only(map[string]bool{
-		stepScan: p.SerialFrom == FromScan, stepReset: false, stepLabel: p.Label != nil, stepLock: d.Has(Lock),
+		stepScan: p.SerialFrom == FromScan, stepReset: false, stepLabel: p.Label != nil && !j.clear.Trial,
+		stepLock: d.Has(Lock) && !j.clear.Trial,
 	}, stepDetect, stepIdentify, stepScan, stepInterlock, stepAssign, stepInject, stepRestart, stepProve,
 		stepReset, stepLabel, stepLock, stepSettle)
 }
@@ -219,9 +222,13 @@ func (j *job) settle(ctx context.Context, sealed bool, err error) error {
 	if !sealed && err == nil {
 		err = errors.New("internal error") // a panic is on its way
 	}
+	reason := j.redact(err)
+	if sealed && j.clear.Trial {
+		reason = trialText // why it was burned
+	}
 	var serr error
 	j.outcome, serr = j.settled(ctx, records.Settlement{
-		Sealed: sealed, Reason: j.redact(err), Proof: j.product().Proof, Probed: j.probed,
+		Sealed: sealed, Reason: reason, Proof: j.product().Proof,
 		Firmware: j.firmware, Steps: j.steps, Strayed: !j.proved && errors.Is(err, ErrAnother),
 	})
 	if serr != nil {
@@ -245,33 +252,34 @@ func (j *job) settled(ctx context.Context, s records.Settlement) (state records.
 	return state, err
 }
 
+// trialText is what a trial leaves out, for the operator and the record.
+const trialText = "trial: not labelled, not locked"
+
 // congratulate is the text of a PASS.
 func (j *job) congratulate() string {
 	text := "sealed"
 	switch {
 	case j.clear.Trial:
-		text = "trial passed, nothing is released: do not ship it"
+		text = trialText + "; nothing is released, do not ship it"
 	case j.product().Label != nil:
 		text = "sealed, label " + j.assigned.Label
 	}
-	if old := j.oldLabel(); old != "" {
-		text += "; destroy the old label " + old
+	if j.clear.Device != nil {
+		text += j.destroy(j.clear.Device.Labels())
 	}
 	return text
 }
 
-// oldLabel is the number of a label that an earlier attempt may have printed and
-// that is worth nothing now.
-func (j *job) oldLabel() string {
-	if j.clear.Device == nil {
+// destroy names the labels of earlier attempts and reprints that may exist and are
+// worth nothing now.
+func (j *job) destroy(labels []string) string {
+	switch {
+	case len(labels) == 0 || j.product().Label == nil:
 		return ""
+	case len(labels) == 1:
+		return "; destroy the old label " + labels[0]
 	}
-	for _, a := range slices.Backward(j.clear.Device.Attempts) {
-		if a.Mark == records.Labelling || a.Mark == records.Locking || a.Outcome == records.Sealed {
-			return a.Label
-		}
-	}
-	return ""
+	return "; destroy the old labels " + strings.Join(labels, ", ")
 }
 
 // advise adds to the remedy what became of the device's label and credentials.

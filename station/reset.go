@@ -5,30 +5,25 @@ import (
 	"errors"
 	"math"
 	"slices"
+
+	"mintmark/records"
 )
 
-// planReset decides whether this device is probed by a factory reset (R-PW-08).
+// planReset decides whether this device is probed by a factory reset (R-PW-08): it
+// is if without it fewer of the batch's seals than the share would be probed. The
+// ledger counts, so restarts and other slots change nothing; a device that fails
+// leaves its probe to the next one, wherever that is. Nothing of a trial is ever
+// sealed, so there each device is probed.
 func (j *job) planReset() {
-	if j.product().ResetShare == 0 {
-		return
+	if short(j.product().ResetShare, j.assigned.Sample) {
+		j.plan = slices.Insert(j.plan, slices.Index(j.plan, stepProve)+1, stepReset)
 	}
-	if !due(j.product().ResetShare, j.assigned.Ordinal) && j.s.owed != j.clear.Batch {
-		return
-	}
-	// A device that fails before its probe leaves it to the next one in the slot.
-	j.s.owed = j.clear.Batch
-	j.plan = slices.Insert(j.plan, slices.Index(j.plan, stepProve)+1, stepReset)
 }
 
-// due spreads exactly share of a batch over it, beginning with its first device.
-func due(share float64, ordinal int) bool {
-	if ordinal < 0 {
-		return false
-	}
+// short reports whether less than share of a sample is probed.
+func short(share float64, s records.Sample) bool {
 	const whole = 1_000_000 // in whole numbers, so that no rounding adds up
-	part := int64(math.Round(share * whole))
-	upTo := func(n int) int64 { return (int64(n)*part + whole - 1) / whole }
-	return upTo(ordinal+1) > upTo(ordinal)
+	return int64(s.Probed)*whole < int64(math.Round(share*whole))*int64(s.Seals)
 }
 
 // proveReset repeats the proof after a factory reset, with the whole dictionary.
@@ -41,16 +36,16 @@ func (j *job) proveReset(ctx context.Context) error {
 	if err == nil {
 		err = j.refuseAll(ctx, "universal", j.product().Universal)
 	}
-	if err == nil {
-		j.s.owed, j.probed = "", true
-		return nil
+	if err == nil || j.link.lost() || errors.Is(err, ErrAnother) {
+		return err // what another device does, or none, says nothing about the product
 	}
-	if j.link.lost() || errors.Is(err, ErrAnother) {
-		return err // it says nothing about the product
-	}
-	j.s.owed = ""
 	return errors.Join(
 		Faultf("stop the line for this product and call quality: a factory reset undoes its credentials; its batch is held",
 			"C-RESET: after a factory reset: %w", err),
 		j.hold(ctx, "C-RESET: a factory reset undoes the credentials"))
+}
+
+// setProbed makes the probe a durable fact.
+func (j *job) setProbed(ctx context.Context) error {
+	return j.s.ledger("set probed", func() error { return j.s.cfg.Ledger.SetProbed(ctx, j.assigned) })
 }

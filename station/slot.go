@@ -33,6 +33,7 @@ type Snapshot struct {
 	StepTotal int           `json:"step_total"`
 	Serial    string        `json:"serial,omitempty"`
 	Batch     string        `json:"batch,omitempty"`
+	Trial     bool          `json:"trial,omitempty"` // golden device: not labelled, not locked, not released
 	Attempt   int           `json:"attempt,omitempty"`
 	Scan      string        `json:"scan,omitempty"` // what to scan in WAIT-SCAN: "serial" or "label"
 	Result    string        `json:"result,omitempty"`
@@ -48,8 +49,6 @@ type Slot struct {
 	cfg    Config                                          // not changed after New
 	log    *slog.Logger                                    // not changed after New
 	around func(call string, do func() error) func() error // seam for faults around each ledger call; nil in production
-
-	owed string // batch that a reset probe is owed to; owned by Run
 
 	mu      sync.Mutex // guards the fields below
 	now     Snapshot

@@ -198,22 +198,6 @@ func TestParallelSlotsNeverExceedTheQuota(t *testing.T) {
 	})
 }
 
-func TestATrialReleasesNothing(t *testing.T) {
-	in(t, func(t *testing.T, r *rig) {
-		if _, err := r.ledger.OpenBatch(t.Context(), records.OpenRequest{
-			Product: r.product.Product, Batch: "T1", Quota: 3, Trial: true, Actor: supervisor,
-		}); err != nil {
-			t.Fatal(err)
-		}
-		r.start()
-		got := r.put(newDevice("SN1"))
-		r.want(got, station.Pass, "", "SN1", records.Burned)
-		if want := "trial passed, nothing is released: do not ship it"; got.Result != want {
-			t.Errorf("result is %q, want %q", got.Result, want)
-		}
-	})
-}
-
 // TestOneLineIsLoggedForEachDevice also looks for secrets, and their plain
 // digests, wherever a device leaves a trace.
 func TestOneLineIsLoggedForEachDevice(t *testing.T) {

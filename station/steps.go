@@ -134,7 +134,8 @@ func (j *job) interlock(ctx context.Context) error {
 	if j.clear.Serial != "" {
 		j.sees(j.clear.Serial)
 	}
-	j.s.update(func(n *Snapshot) { n.Batch = j.clear.Batch })
+	j.plan = j.provisioning()
+	j.s.update(func(n *Snapshot) { n.Batch, n.Trial = j.clear.Batch, j.clear.Trial })
 	return nil
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"io"
 	"net/http"
 
 	"mintmark/records"
@@ -59,12 +60,37 @@ func (s *server) importer(base records.ImportRequest) handler {
 		req.History = q.Get("history") == "true"
 		st := s.stream(w, r)
 		req.Progress = func(done int64) { st.progress(done, max(r.ContentLength, 0)) }
-		a, err := s.cfg.Ledger.Import(r.Context(), req, http.MaxBytesReader(w, r.Body, maxFile))
+		a, err := s.cfg.Ledger.Import(r.Context(), req, &toItsEnd{
+			Reader: http.MaxBytesReader(w, r.Body, maxFile), end: func() { st.phase(phaseAfterReading(req)) },
+		})
 		if err != nil && !errors.Is(err, records.ErrRejected) {
 			return st.end(nil, err)
 		}
 		return st.end(a, err)
 	}
+}
+
+// phaseAfterReading is what an import does when it has read the file.
+func phaseAfterReading(r records.ImportRequest) string {
+	if r.DryRun {
+		return "looking for reuse"
+	}
+	return "looking for reuse, then writing"
+}
+
+// toItsEnd is a reader that calls end when it has been read to its end.
+type toItsEnd struct {
+	io.Reader
+	end func()
+}
+
+func (r *toItsEnd) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if errors.Is(err, io.EOF) && r.end != nil {
+		r.end()
+		r.end = nil // a reader may be asked again
+	}
+	return n, err
 }
 
 func (s *server) openBatch(w http.ResponseWriter, r *http.Request) error {

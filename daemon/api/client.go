@@ -28,8 +28,9 @@ func (c *Client) Close() {
 	}
 }
 
-// A Progress is told how much is done of how much; 0 means that nobody knows.
-type Progress func(done, total int64)
+// A Progress is told how much is done of how much, where a total of 0 means that
+// nobody knows; or else the phase that begins when there is nothing left to count.
+type Progress func(done, total int64, phase string)
 
 // An Import is a file of credentials for a batch.
 type Import struct {
@@ -281,7 +282,7 @@ func (c *Client) stream(r *http.Request, to receiver) error {
 func (to receiver) take(l line) error {
 	switch {
 	case l.Progress != nil && to.progress != nil:
-		to.progress(l.Progress.Done, l.Progress.Total)
+		to.progress(l.Progress.Done, l.Progress.Total, l.Progress.Phase)
 	case l.Device != nil && to.device != nil:
 		return to.device(*l.Device)
 	}

@@ -21,8 +21,9 @@ type line struct {
 }
 
 type progress struct {
-	Done  int64 `json:"done"`
-	Total int64 `json:"total,omitempty"` // 0: not known
+	Done  int64  `json:"done"`
+	Total int64  `json:"total,omitempty"` // 0: not known
+	Phase string `json:"phase,omitempty"` // begins now, after all of Total
 }
 
 // A stream writes lines. Its status is 200 from the first line on, so an error
@@ -51,8 +52,15 @@ func (st *stream) progress(done, total int64) {
 	defer st.mu.Unlock()
 	if now := time.Now(); now.Sub(st.last) >= 100*time.Millisecond {
 		st.last = now
-		st.send(line{Progress: &progress{done, total}})
+		st.send(line{Progress: &progress{Done: done, Total: total}})
 	}
+}
+
+// phase tells the caller what is done now.
+func (st *stream) phase(name string) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.send(line{Progress: &progress{Phase: name}})
 }
 
 // device sends one item, and reports whether the caller still listens.

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
-	"debug/elf"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -13,7 +12,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -111,9 +112,11 @@ type worker struct {
 
 func startWorker(t *testing.T, w *world, args ...string) *worker {
 	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
+	exe := filepath.Join(t.TempDir(), "worker")
+	// Built anew without the race detector, whose shadow of the memory would be
+	// looked through as well.
+	if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-o", exe, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build worker: %v\n%s", err, out)
 	}
 	k := &worker{world: w, t: t, cmd: exec.CommandContext(t.Context(), exe, args...)}
 	// Go preempts by signals, and what a signal saves of the registers is the one
@@ -188,10 +191,52 @@ func (c census) whole() (found []canary.Found) {
 	return found
 }
 
+// spill has the kernel write the registers of all threads into memory: it does so
+// for the handler of a signal, and Go's has nothing to do for this one.
+func (k *worker) spill() {
+	k.t.Helper()
+	pid := k.cmd.Process.Pid
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	for _, task := range tasks {
+		tid, err := strconv.Atoi(task.Name())
+		if err == nil {
+			err = unix.Tgkill(pid, tid, unix.SIGURG)
+		}
+		if err != nil && !errors.Is(err, unix.ESRCH) {
+			k.t.Fatalf("signal thread %s: %v", task.Name(), err)
+		}
+	}
+	for _, task := range tasks {
+		for k.due(task.Name()) {
+			runtime.Gosched()
+		}
+	}
+}
+
+// due reports whether a thread has yet to see a signal that it doesn't block. (The
+// one thread that blocks them waits for the signals that end a daemon.)
+func (k *worker) due(thread string) bool {
+	k.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/status", k.cmd.Process.Pid, thread))
+	if err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, os.ErrNotExist) { // the thread has ended
+		k.t.Fatal(err)
+	}
+	var pending, blocked uint64
+	for line := range strings.Lines(string(status)) {
+		fmt.Sscanf(line, "SigPnd: %x", &pending)
+		fmt.Sscanf(line, "SigBlk: %x", &blocked)
+	}
+	return pending&^blocked != 0
+}
+
 // look looks through all memory of the worker, dumped or not. The heap's secret
 // must be found, and not in secret pages.
 func (k *worker) look(n *canary.Net) (c census) {
 	k.t.Helper()
+	k.spill()
 	found, err := n.Process(k.cmd.Process.Pid)
 	if err != nil {
 		k.t.Fatal(err)
@@ -219,74 +264,5 @@ func (k *worker) look(n *canary.Net) (c census) {
 
 // around shows where a hit lies, so that its owner can be found.
 func (k *worker) around(f canary.Found) string {
-	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", k.cmd.Process.Pid))
-	if err != nil {
-		return err.Error()
-	}
-	defer mem.Close()
-	b := make([]byte, 200)
-	n, _ := mem.ReadAt(b, f.Offset-100)
-	return fmt.Sprintf("%v: %q", f, b[:n])
-}
-
-// core takes a core of the worker, which may die of it: the kernel's if it writes
-// cores into the current folder, else one by gcore.
-func (k *worker) core() string {
-	k.t.Helper()
-	pattern, err := os.ReadFile("/proc/sys/kernel/core_pattern")
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	if k.cores && !strings.ContainsAny(string(pattern), "|/") {
-		if _, err := k.in.Write([]byte("d")); err != nil {
-			k.t.Fatal(err)
-		}
-		k.cmd.Wait()
-	} else if out, err := exec.CommandContext(k.t.Context(), "gcore", "-o", filepath.Join(k.cmd.Dir, "core"), fmt.Sprint(k.cmd.Process.Pid)).CombinedOutput(); err != nil {
-		k.t.Fatalf("gcore: %v\n%s", err, out)
-	}
-	cores, err := filepath.Glob(filepath.Join(k.cmd.Dir, "*"))
-	if err != nil || len(cores) != 1 {
-		k.t.Fatalf("the worker left %s, %v, want one core", cores, err)
-	}
-	return cores[0]
-}
-
-// inCore looks through a core. The mappings are those of the worker before. It
-// fails if a page of a secret is in the core, or the control isn't.
-func (k *worker) inCore(mappings []canary.Mapping) (hits []canary.Hit) {
-	k.t.Helper()
-	path := k.core()
-	f, err := elf.Open(path)
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	defer f.Close()
-	size := uint64(0)
-	for _, p := range f.Progs {
-		size += p.Filesz
-		for _, m := range mappings {
-			if m.Secret() && p.Filesz > 0 && p.Vaddr < m.To && m.From < p.Vaddr+p.Filesz {
-				k.t.Errorf("the core holds %v", m)
-			}
-		}
-	}
-	all, err := k.net().File(path)
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	control := 0
-	for _, h := range all {
-		switch {
-		case h.Secret == controlled:
-			control++
-		case !strings.HasPrefix(h.Secret, part):
-			hits = append(hits, h)
-		}
-	}
-	if control == 0 {
-		k.t.Error("the core does not hold the control in the heap, so it says nothing")
-	}
-	k.t.Logf("looked through a core of %d MiB", size>>20)
-	return hits
+	return fmt.Sprintf("%v: %s", f, k.neighbours(fmt.Sprintf("/proc/%d/mem", k.cmd.Process.Pid), f.Offset))
 }

@@ -40,6 +40,22 @@ func newWorld(t *testing.T, o factory.Options) *world {
 	return &world{Factory: f, inputs: t.TempDir(), devices: map[*line.Device]bool{}, rows: map[string]string{}}
 }
 
+// patient gives the devices of a product more time than it takes to look through
+// a process.
+func (w *world) patient(t *testing.T, product string) {
+	t.Helper()
+	path := filepath.Join(w.Dir, "profiles", product+".toml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const preset = "preset = \"shell\"\n"
+	longer := strings.Replace(string(text), preset, preset+"timeout = \"5m\"\n", 1) + "\n[timeouts]\ninject = \"5m\"\n"
+	if err := os.WriteFile(path, []byte(longer), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // file writes a file of credentials and plants what is in it: every cell but
 // serials and the header's names.
 func (w *world) file(t *testing.T, name, text string) (path string) {

@@ -256,7 +256,24 @@ func (c check) driver() {
 		}
 		c.doc.Mistake("driver", "%v", err)
 	}
+	c.sameUser()
 	c.fit()
+}
+
+// sameUser holds the user to whom a preset gives a password against the user to whom
+// that credential belongs, with whom a rework tries the old one.
+func (c check) sameUser() {
+	vars := c.p.Driver.Vars
+	for i, cred := range c.p.Credentials {
+		if cred.User == "" || vars["user"] == "" || vars["user"] == cred.User || vars["password"] != "{"+cred.Name+"}" {
+			continue
+		}
+		mine, of := "driver.vars.user", fmt.Sprintf("credential[%d].user", i+1)
+		if c.doc.At(mine).File != c.doc.name {
+			mine, of = of, mine+" of the preset"
+		}
+		c.doc.Mistake(mine, "differs from %s, want one user of %s", of, cred.Name)
+	}
 }
 
 // fit holds the driver against the product as the start of a slot does, so that

@@ -103,14 +103,17 @@ type Credential struct {
 	Length int `toml:"length"`
 
 	// Of an imported credential without alphabet: the entropy of one value in
-	// bits, as its supplier states it. It can't be measured (R-GEN-02).
+	// bits, as its supplier states it. It can't be measured (R-GEN-02), but an
+	// import refuses a value that is too short to hold it. A login password must
+	// hold 48 bits of it: 8 characters.
 	Bits float64 `toml:"bits"`
 
 	// What it must be unique in: "ledger", or "product" where there are fewer
 	// than 2^60 values. Default: ledger; product for a pin.
 	Scope string `toml:"scope"`
 
-	// Of a login password: the user it belongs to.
+	// Of a login password: the user it belongs to. A preset that is told in
+	// driver.vars.user who gets the password must be told the same.
 	User string `toml:"user"`
 
 	// What the device stores in its place: "sha512-crypt" or "yescrypt". Default:
@@ -119,7 +122,9 @@ type Credential struct {
 }
 
 // Driver is a preset and what this product does differently. All settings and
-// phases of docs/console.md may follow; a phase replaces the preset's.
+// phases of docs/console.md may follow; a phase replaces the preset's. The driver
+// must inject and prove every credential. Identify must capture serial with
+// serial.from = "device", and hardware_id with "counter".
 type Driver struct {
 	// "uboot", "linux-login" or "shell".
 	Preset string `toml:"preset"`
@@ -139,7 +144,8 @@ type Proof struct {
 	// or digest was read back after the restart, which is weaker. Required.
 	Class string `toml:"class"`
 
-	// Credentials that the device had before and must refuse afterwards.
+	// Credentials that the device had before and must refuse afterwards. An import
+	// refuses their passwords as values, in any case and with any separators.
 	Old []Known `toml:"old"`
 }
 
@@ -158,7 +164,8 @@ type Reset struct {
 	// Share of a batch to probe, 0 to 1. Default: 0, no probe.
 	Share float64 `toml:"share"`
 
-	// Universal credentials that must be refused after it, besides proof.old.
+	// Universal credentials that must be refused after it, besides proof.old. An
+	// import refuses their passwords as well.
 	Universal []Known `toml:"universal"`
 }
 
@@ -204,7 +211,7 @@ type Timeouts struct {
 	// To come back from a factory reset. Default: 180s.
 	Reset time.Duration `toml:"reset"`
 
-	// To print its label. Default: 30s.
+	// To print its label. Default: 60s.
 	Label time.Duration `toml:"label"`
 
 	// To lock it. Default: 60s.

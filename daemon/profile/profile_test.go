@@ -219,6 +219,48 @@ func TestACounterWantsTheHardwareIDOfTheDevice(t *testing.T) {
 	}
 }
 
+func TestACredentialHasOneUser(t *testing.T) {
+	for _, tt := range []struct{ name, vars, want string }{
+		{"the same", "user = \"admin\"\n", ""},
+		{"the preset's", "", ""},
+		{"another", "user = \"root\"\n", "camera.toml:29:1: driver.vars.user: differs from credential[1].user, want one user of admin"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := mistakesOf(login(t, tt.vars)); got != tt.want {
+				t.Errorf("Parse = %q, want %q", got, tt.want)
+			}
+		})
+	}
+	text := edit(t, login(t, ""), "user = \"admin\"\n\n", "user = \"root\"\n\n")
+	want := "camera.toml:17:1: credential[1].user: differs from driver.vars.user of the preset, want one user of admin"
+	if got := mistakesOf(text); got != want {
+		t.Errorf("Parse = %q, want %q", got, want)
+	}
+	text = edit(t, login(t, "user = \"root\"\n"), "user = \"admin\"\n\n", "\n")
+	if got := mistakesOf(text); got != "" {
+		t.Errorf("Parse of a credential that names no user = %q, want nothing", got)
+	}
+}
+
+// login is the example as a Linux, with vars of its own.
+func login(t *testing.T, vars string) string {
+	t.Helper()
+	before, rest, ok := strings.Cut(camera(t), "[driver]\n")
+	_, after, found := strings.Cut(rest, "[proof]\n")
+	if !ok || !found {
+		t.Fatal("the example has no driver or no proof")
+	}
+	return before + "[driver]\npreset = \"linux-login\"\n[driver.vars]\n" + vars +
+		"serial = \"cat /etc/serial\"\nwrite = \"wifi {wifi}\"\ncheck = \"wifi -c {wifi}\"\n\n[proof]\n" + after
+}
+
+func mistakesOf(text string) string {
+	if _, err := profile.Parse([]byte(text), "camera.toml", today); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
 func TestAllMistakesAreReportedAtOnce(t *testing.T) {
 	text := camera(t)
 	for old, successor := range map[string]string{

@@ -65,6 +65,7 @@ func Join(parts ...[]byte) *Value {
 	for _, p := range parts {
 		b = b[copy(b, p):]
 	}
+	wipeRegisters()
 	return v
 }
 
@@ -111,8 +112,25 @@ func (v *Value) Close() {
 // grows with the devices that were made is a leak.
 func Held() int { return int(memory.held.Load()) }
 
-// Wipe overwrites b with zeros. It is not inlined, so that the compiler can't
+// Wipe overwrites b with zeros, and so it does the registers that this thread copies
+// with, which may hold the end of b. It is not inlined, so that the compiler can't
 // see that nobody reads b afterwards and leave the zeros out.
 //
 //go:noinline
-func Wipe(b []byte) { clear(b) }
+func Wipe(b []byte) {
+	clear(b)
+	wipeRegisters()
+}
+
+// wipeRegisters copies zeros, as many as a copy has in registers at once. Go uses
+// some of those for nothing but copies, so a thread that idles would keep 256 bytes
+// of what it copied last, and the next signal, or a core, would write them down.
+func wipeRegisters() {
+	var zeros, over [256]byte
+	move(over[:], zeros[:])
+}
+
+// move is not inlined, so that the compiler can't see what it copies.
+//
+//go:noinline
+func move(to, from []byte) { copy(to, from) }

@@ -64,7 +64,7 @@ func (r fileRequest) send(ctx context.Context, a *app, i api.Import) error {
 	i.Batch, i.Product, i.File, i.Size = r.Batch, r.Product, file, size
 	return r.with(ctx, func(c *api.Client) error {
 		m := newMeter(a.err, i.Action)
-		answer, err := c.Import(ctx, i, m.show)
+		answer, err := c.Import(ctx, i, m.tell)
 		m.end(err)
 		if answer.State == "" {
 			return err // refused before there was anything to answer
@@ -141,7 +141,7 @@ type openCommand struct {
 	batchFlags
 	Product string `help:"Product to make; not needed for a batch that exists." placeholder:"ID"`
 	Quota   int    `help:"Devices that may be made; makes a generated batch." placeholder:"N"`
-	Trial   bool   `help:"Golden devices: release nothing, burn everything."`
+	Trial   bool   `help:"Golden devices: don't label or lock them, release nothing, burn everything."`
 }
 
 func (c openCommand) Run(ctx context.Context, a *app) error {
@@ -198,18 +198,28 @@ func (a *app) showBatch(b records.Batch) error {
 	if b.Kind == records.ImportedBatch && b.Shredded == nil {
 		recoverable = "recoverable to whoever has station and authority, until the batch is closed"
 	}
-	return pairs(a.out, "batch", b.Name, "product", b.Product, "state", b.State, "kind", b.Kind, "trial", yes(b.Trial),
+	return pairs(a.out, "batch", b.Name, "product", b.Product, "state", b.State, "kind", b.Kind, "trial", trial(b),
 		"quota", b.Quota, "devices", b.Devices, "credentials", b.Claims, "started", b.Started, "sealed", b.Sealed,
-		"burned", b.Burned, "waiting", waiting, "never used", unused, "rows", recoverable, "row key", shredded,
+		"burned", b.Burned, "probed", probed(b), "waiting", waiting, "never used", unused, "rows", recoverable, "row key", shredded,
 		"reason", b.Reason, "by", b.By, "created", b.Created)
+}
+
+// probed is how many seals of a batch were of devices that a factory reset was
+// tried on.
+func probed(b records.Batch) string {
+	if b.Seals == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %s", b.Probed, plural(b.Seals, "seal"))
 }
 
 // ended reports whether nothing is made of a batch any more.
 func ended(b records.Batch) bool { return b.State == records.Closing || b.State == records.Closed }
 
-func yes(b bool) string {
-	if b {
-		return "yes"
+// trial is what a batch of golden devices is for.
+func trial(b records.Batch) string {
+	if b.Trial {
+		return "yes: not labelled, not locked, all burned"
 	}
 	return ""
 }

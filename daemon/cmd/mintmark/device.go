@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"mintmark/daemon/api"
 	"mintmark/hsm/secret"
@@ -57,6 +58,16 @@ func rowOf(ctx context.Context, client *api.Client, d records.Device) (string, e
 	return fmt.Sprint(d.Row), nil
 }
 
+// labelsOf names the labels of a device if there may be several. Otherwise its
+// last attempt says which one it has.
+func labelsOf(d records.Device) string {
+	all := d.Labels()
+	if len(all) < 2 {
+		return ""
+	}
+	return strings.Join(all, ", ") + " may exist, one is the device's"
+}
+
 func (a *app) showDevice(ctx context.Context, client *api.Client, d records.Device) error {
 	row, err := rowOf(ctx, client, d)
 	if err != nil {
@@ -67,7 +78,7 @@ func (a *app) showDevice(ctx context.Context, client *api.Client, d records.Devi
 		rework = fmt.Sprintf("%s ordered by %s: %s", d.Rework.Kind, d.Rework.By, d.Rework.Reason)
 	}
 	err = pairs(a.out, "serial", d.Serial, "product", d.Product, "state", d.State, "hardware id", d.HardwareID,
-		"batch", d.Batch, "row", row, "last proved", d.Proved, "rework", rework)
+		"batch", d.Batch, "row", row, "last proved", d.Proved, "rework", rework, "labels", labelsOf(d))
 	if err != nil || len(d.Attempts) == 0 {
 		return err
 	}

@@ -35,7 +35,7 @@ func (c intoFlags) into(ctx context.Context, a *app, client *api.Client) error {
 		return err
 	}
 	m := newMeter(a.err, "backup")
-	b, err := client.BackupInto(ctx, dir, c.Keep, m.show)
+	b, err := client.BackupInto(ctx, dir, c.Keep, m.tell)
 	if b.File == "" {
 		m.end(err)
 		return err

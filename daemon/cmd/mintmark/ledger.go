@@ -33,7 +33,7 @@ type verifyCommand struct {
 func (c verifyCommand) Run(ctx context.Context, a *app) error {
 	return c.with(ctx, func(client *api.Client) error {
 		m := newMeter(a.err, "verify")
-		check, err := client.Verify(ctx, m.show)
+		check, err := client.Verify(ctx, m.tell)
 		m.end(err)
 		if err != nil {
 			return err
@@ -103,20 +103,16 @@ func (c backupCommand) Run(ctx context.Context, a *app) error {
 		return c.with(ctx, func(client *api.Client) error { return c.into(ctx, a, client) })
 	}
 	return c.with(ctx, func(client *api.Client) error {
-		stats, err := client.Stats(ctx)
-		if err != nil {
-			return err
-		}
 		if c.File == "-" {
 			return client.Backup(ctx, a.out)
 		}
-		return a.backupTo(ctx, client, c.File, stats.Bytes)
+		return a.backupTo(ctx, client, c.File)
 	})
 }
 
 // backupTo writes a file that is complete and on disk under its name, or not
 // there.
-func (a *app) backupTo(ctx context.Context, client *api.Client, name string, size int64) (err error) {
+func (a *app) backupTo(ctx context.Context, client *api.Client, name string) (err error) {
 	if _, err := os.Lstat(name); err == nil {
 		return fmt.Errorf("%s exists, want a new file", name)
 	}
@@ -125,7 +121,7 @@ func (a *app) backupTo(ctx context.Context, client *api.Client, name string, siz
 		return err
 	}
 	m := newMeter(a.err, "backup")
-	err = client.Backup(ctx, &metered{w: f, total: size, meter: m})
+	err = client.Backup(ctx, &metered{w: f, meter: m})
 	err = errors.Join(err, f.Sync(), f.Close())
 	m.end(err)
 	if err != nil {
@@ -145,19 +141,18 @@ func syncFolder(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// A metered writer shows how much has gone through it. A backup is about as long
-// as the ledger, so it stays below its end until it is done.
+// A metered writer shows how much has gone through it. Nobody knows how long a
+// backup will be: most of what a small ledger takes of the disk is its reserve.
 type metered struct {
 	w     io.Writer
 	n     int64
-	total int64
 	meter *meter
 }
 
 func (m *metered) Write(p []byte) (int, error) {
 	n, err := m.w.Write(p)
 	m.n += int64(n)
-	m.meter.show(min(m.n, m.total*99/100), m.total)
+	m.meter.show(m.n, 0)
 	return n, err
 }
 

@@ -15,13 +15,29 @@ type meter struct {
 	live bool   // repaint in place
 	what string // "import"
 
-	shown   int // tenths already said
-	most    int // tenths that may be said: the last one only when all is done
+	shown   int    // tenths already said
+	phase   string // what is done when all is counted
+	done    bool   // only then it is full
 	painted time.Time
 }
 
 func newMeter(out *os.File, what string) *meter {
-	return &meter{out: out, live: terminal(out), what: what, most: 9}
+	return &meter{out: out, live: terminal(out), what: what}
+}
+
+// tell shows what the daemon tells, as an [api.Progress].
+func (m *meter) tell(done, total int64, phase string) {
+	if phase == "" {
+		m.show(done, total)
+		return
+	}
+	m.phase = " " + phase
+	if m.live {
+		m.painted = time.Time{}
+		m.bar(1)
+	} else {
+		fmt.Fprintf(m.out, "mintmark: %s:%s\n", m.what, m.phase)
+	}
 }
 
 const barWidth = 30
@@ -37,7 +53,11 @@ func (m *meter) show(done, total int64) {
 		m.bar(float64(done) / float64(total))
 		return
 	}
-	if tenths := min(int(10*done/total), m.most); tenths > m.shown {
+	tenths := int(10 * done / total)
+	if !m.done {
+		tenths = min(tenths, 9)
+	}
+	if tenths > m.shown {
 		m.shown = tenths
 		fmt.Fprintf(m.out, "mintmark: %s %d %%\n", m.what, 10*tenths)
 	}
@@ -51,12 +71,15 @@ func (m *meter) count(done int64) {
 }
 
 func (m *meter) bar(share float64) {
-	if !m.due() && share < 1 {
+	if !m.due() {
 		return
 	}
+	if !m.done {
+		share = min(share, 0.99)
+	}
 	full := int(share * barWidth)
-	fmt.Fprintf(m.out, "\r\x1b[Kmintmark: %s [%s%s] %3.0f %%", m.what,
-		strings.Repeat("#", full), strings.Repeat(".", barWidth-full), 100*share)
+	fmt.Fprintf(m.out, "\r\x1b[Kmintmark: %s [%s%s] %3.0f %%%s", m.what,
+		strings.Repeat("#", full), strings.Repeat(".", barWidth-full), 100*share, m.phase)
 }
 
 func (m *meter) due() bool {
@@ -72,7 +95,7 @@ func (m *meter) due() bool {
 func (m *meter) end(err error) {
 	switch {
 	case err == nil:
-		m.painted, m.most = time.Time{}, 10
+		m.painted, m.phase, m.done = time.Time{}, "", true
 		m.show(1, 1)
 		if m.live {
 			fmt.Fprintln(m.out)

@@ -64,6 +64,9 @@ func insert(t *testing.T, driver, path string, power func(ctx context.Context, o
 	if strings.Contains(driver, "{wifi}") {
 		text = strings.Replace(text, "[proof]", "[[credential]]\nname = \"wifi\"\nkind = \"wifi-psk\"\norigin = \"generated\"\n\n[proof]", 1)
 	}
+	if strings.Contains(driver, "\nuser = \"root\"") {
+		text = strings.Replace(text, `user = "admin"`, `user = "root"`, 1)
+	}
 	p, err := profile.Parse([]byte(text+driver), "device.toml", time.Now())
 	if err != nil {
 		t.Fatal(err)
