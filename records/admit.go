@@ -139,9 +139,8 @@ func (l *Ledger) growFilter(ctx context.Context, n int, segments []*numbered) er
 		return err
 	}
 	return l.commit(ctx, func(t *txn) error {
-		s := *t.known()
-		s.filter = f
-		t.next = &s
+		t.next = t.known().copy()
+		t.next.filter = f
 		return nil
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 )
 
 // A backup is a stream: its magic, then frames, then the SHA-256 of all that is
@@ -42,9 +43,9 @@ type backupHeader struct {
 // Backup writes a consistent, checksummed copy while the ledger runs. It carries
 // no key in clear: waiting rows are in it as they are on disk.
 func (l *Ledger) Backup(ctx context.Context, w io.Writer, progress func(done int64)) error {
-	err := l.view(func(r reader) error {
+	err := l.viewRows(func(r reader, rows []*os.File) error {
 		o := &backupWriter{ctx: ctx, w: w, hash: sha256.New(), progress: progress}
-		return o.write(r, l)
+		return o.write(r, rows)
 	})
 	if err != nil {
 		return fmt.Errorf("back up ledger: %w", err)
@@ -65,7 +66,7 @@ type backupWriter struct {
 	bytes    uint64
 }
 
-func (o *backupWriter) write(r reader, l *Ledger) error {
+func (o *backupWriter) write(r reader, rows []*os.File) error {
 	val, _, err := r.get([]byte{keyMeta})
 	if err != nil {
 		return err
@@ -100,7 +101,7 @@ func (o *backupWriter) write(r reader, l *Ledger) error {
 			return err
 		}
 	}
-	if err := o.rowFiles(filepath.Join(l.dir, "rows")); err != nil {
+	if err := o.rowFiles(rows); err != nil {
 		return err
 	}
 	end := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, o.records), o.bytes)
@@ -150,39 +151,23 @@ func (o *backupWriter) segments(list []*numbered) error {
 	return nil
 }
 
-// rowFiles writes every row file. One whose batch is not in this state of the
-// ledger, or was never admitted, is swept when the restored ledger opens.
-func (o *backupWriter) rowFiles(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if filepath.Ext(e.Name()) != ".rows" {
-			continue // still being written
-		}
-		err := o.rowFile(dir, e.Name())
-		if err != nil && !errors.Is(err, fs.ErrNotExist) { // gone: its batch was closed just now
+// rowFiles writes row files.
+func (o *backupWriter) rowFiles(files []*os.File) error {
+	for _, f := range files {
+		if err := o.rowFile(f); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (o *backupWriter) rowFile(dir, name string) error {
-	f, err := os.Open(filepath.Join(dir, name))
-	if err != nil {
-		return err
-	}
-	defer f.Close() // it was only read
+func (o *backupWriter) rowFile(f *os.File) error {
+	name := []byte(filepath.Base(f.Name()))
 	for b := make([]byte, rowPart); ; {
 		n, err := io.ReadFull(f, b)
 		if n > 0 {
 			o.bytes += uint64(n)
-			if err := o.frame(frameRows, []byte(name), b[:n]); err != nil {
+			if err := o.frame(frameRows, name, b[:n]); err != nil {
 				return err
 			}
 		}
@@ -193,4 +178,51 @@ func (o *backupWriter) rowFile(dir, name string) error {
 			return err
 		}
 	}
+}
+
+// viewRows is view with the row files that belong to that state, open for
+// reading: a batch that is closed meanwhile unlinks its own.
+func (l *Ledger) viewRows(f func(r reader, rows []*os.File) error) error {
+	l.rowsStay.Lock()
+	free := sync.OnceFunc(l.rowsStay.Unlock)
+	defer free()
+	return l.view(func(r reader) (err error) {
+		rows, err := r.openRows(l)
+		free()
+		defer func() {
+			for _, file := range rows {
+				err = errors.Join(err, file.Close())
+			}
+		}()
+		if err != nil {
+			return err
+		}
+		return f(r, rows)
+	})
+}
+
+// openRows opens the row files of all imports whose rows wait. That of a batch
+// that is being closed may be gone.
+func (r reader) openRows(l *Ledger) (rows []*os.File, err error) {
+	err = r.scan([]byte{keyBatch}, func(_, val []byte) error {
+		b, err := decode[batchRecord](val)
+		if err != nil {
+			return err
+		}
+		for _, rec := range b.Imports {
+			if rec.Object == "" || !rec.Admitted {
+				continue
+			}
+			file, err := os.Open(l.rowPath(b.Number, rec.First))
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // Verify says whether it may be
+			}
+			if err != nil {
+				return err
+			}
+			rows = append(rows, file)
+		}
+		return nil
+	})
+	return rows, err
 }

@@ -56,7 +56,7 @@ func (l *Ledger) backupInto(ctx context.Context, dir string, keep int, progress 
 	if err != nil {
 		return b, err
 	}
-	if err := l.view(func(r reader) error { return f.add(ctx, r, progress) }); err != nil {
+	if err := l.viewRows(func(r reader, rows []*os.File) error { return f.add(ctx, r, rows, progress) }); err != nil {
 		return b, err
 	}
 	if unread != nil {
@@ -67,7 +67,7 @@ func (l *Ledger) backupInto(ctx context.Context, dir string, keep int, progress 
 }
 
 // add writes the new backup.
-func (f *backupFolder) add(ctx context.Context, r reader, progress func(int64)) error {
+func (f *backupFolder) add(ctx context.Context, r reader, rows []*os.File, progress func(int64)) error {
 	last, err := r.lastGroup(f.l.meta.ID)
 	if err != nil {
 		return err
@@ -77,7 +77,7 @@ func (f *backupFolder) add(ctx context.Context, r reader, progress func(int64)) 
 	if err := f.write(f.dir, name, "backup", func(w *os.File) error {
 		b := bufio.NewWriterSize(roomy{f, w}, rowPart)
 		o.w = b
-		return errors.Join(o.write(r, f.l), b.Flush())
+		return errors.Join(o.write(r, rows), b.Flush())
 	}); err != nil {
 		return err
 	}

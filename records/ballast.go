@@ -167,9 +167,19 @@ func allocate(name string) error {
 	}
 	fi, err := f.Stat()
 	if err == nil && fi.Size() > 0 {
-		err = unix.Fallocate(int(f.Fd()), 0, 0, fi.Size())
+		err = fallocate(f, 0, fi.Size())
 	}
 	return errors.Join(err, f.Close())
+}
+
+// fallocate allocates the first bytes of a file. A signal may interrupt it, and Go
+// sends itself some.
+func fallocate(f *os.File, mode uint32, size int64) error {
+	for {
+		if err := unix.Fallocate(int(f.Fd()), mode, 0, size); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 // makeNext makes the log that Badger takes next: empty, because it refuses one
@@ -188,7 +198,7 @@ func reserve(name string, mode uint32, size int64) error {
 	if err != nil {
 		return err
 	}
-	err = unix.Fallocate(int(f.Fd()), mode, 0, size)
+	err = fallocate(f, mode, size)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, os.Remove(name))
 	}

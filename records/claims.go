@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"mintmark/records/segment"
 )
@@ -16,13 +17,45 @@ import (
 // hold what Badger holds. It is replaced, not changed, but for its last layer,
 // which takes new claims; so a reader goes on with the set that it began with.
 //
-// A segment that is in no set any more is unlinked; the file is closed when the
-// last reader has let go of it.
+// A segment that is in no set of the ledger any more is unlinked; its file is
+// closed when the last reader has let go of the last set that has it.
 type claimSet struct {
 	segments []*numbered
 	pending  *numbered // of an import that is being judged: refuses, but doesn't count
 	layers   []*layer  // oldest first
 	filter   *filter   // of every index in segments and pending
+
+	// holds counts the readers, and the ledger while this is its set. Nil: it
+	// never was.
+	holds *atomic.Int32
+}
+
+// copy returns a set to be changed, which nobody holds.
+func (s *claimSet) copy() *claimSet {
+	n := *s
+	n.holds = nil
+	return &n
+}
+
+// enter makes s a set of the ledger, which holds it.
+func (s *claimSet) enter() {
+	s.holds = new(atomic.Int32)
+	s.holds.Store(1)
+	for _, g := range s.all() {
+		g.sets.Add(1)
+	}
+}
+
+// release lets go of s, and closes what nobody holds any more.
+func (s *claimSet) release() {
+	if s.holds.Add(-1) > 0 {
+		return
+	}
+	for _, g := range s.all() {
+		if g.sets.Add(-1) == 0 {
+			g.Close() // it was only read
+		}
+	}
 }
 
 // noClaims is the set of an empty ledger.
@@ -35,7 +68,8 @@ func noClaims() *claimSet {
 type numbered struct {
 	*segment.Segment
 	number  uint32
-	pending string // name of the batch, while it is being judged
+	pending string       // name of the batch, while it is being judged
+	sets    atomic.Int32 // of the ledger or of a reader that have it
 }
 
 // claims is how many claims the segment has.
@@ -114,24 +148,24 @@ func runOwner(run segment.Run, o segment.Owner, place uint8) ownerRef {
 
 // with returns the set with one segment more and others less.
 func (s *claimSet) with(g *numbered, without ...*numbered) *claimSet {
-	n := *s
+	n := s.copy()
 	n.segments = slices.DeleteFunc(slices.Clone(s.segments), func(have *numbered) bool { return slices.Contains(without, have) })
 	n.segments = append(n.segments, g)
-	return &n
+	return n
 }
 
 // withPending returns the set with another import, or none, that is being judged.
 func (s *claimSet) withPending(g *numbered) *claimSet {
-	n := *s
+	n := s.copy()
 	n.pending = g
-	return &n
+	return n
 }
 
 // withLayer returns the set with a new layer on top, for claims from group on.
 func (s *claimSet) withLayer(group uint64) *claimSet {
-	n := *s
+	n := s.copy()
 	n.layers = append(slices.Clone(s.layers), newLayer(group))
-	return &n
+	return n
 }
 
 // seal puts a new layer on top, so that what was claimed before can be read at
@@ -152,22 +186,13 @@ func (t *txn) known() *claimSet {
 
 // folded returns the set with its n lowest layers turned into a segment.
 func (s *claimSet) folded(g *numbered, layers int) *claimSet {
-	n := *s.with(g)
+	n := s.with(g)
 	n.layers = slices.Clone(s.layers[layers:])
-	return &n
+	return n
 }
 
 // sealed returns the layers below the top: they don't change any more.
 func (s *claimSet) sealed() []*layer { return s.layers[:len(s.layers)-1] }
-
-// close closes the files of the segments.
-func (s *claimSet) close() error {
-	var errs []error
-	for _, g := range s.all() {
-		errs = append(errs, g.Close())
-	}
-	return errors.Join(errs...)
-}
 
 // A layer holds the claims of some consecutive groups. The writer adds to the top
 // one of a set while others read.

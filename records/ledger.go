@@ -97,6 +97,8 @@ type Ledger struct {
 	jam    sync.Once     // closes jammed
 	closed sync.Once
 
+	rowsStay sync.Mutex // held while a row file is removed, and while a backup opens those of its state
+
 	life sync.RWMutex // held shared by readers, so that Close waits for them
 
 	mu  sync.Mutex // guards err
@@ -185,6 +187,7 @@ func enter(dir, headName string, o Options) (*Ledger, error) {
 		broken: make(chan struct{}), jammed: make(chan struct{}),
 		imports: newImports(), due: make(chan struct{}, 1), kept: make(chan struct{}), set: noClaims(),
 	}
+	l.set.enter()
 	l.space = &space{dir: dir, size: l.opts.Ballast, free: diskFree}
 	if err := l.openFiles(headName); err != nil {
 		return nil, errors.Join(err, l.leave())
@@ -233,9 +236,7 @@ func (l *Ledger) Close() (err error) {
 // leave releases whatever enter took.
 func (l *Ledger) leave() error {
 	var errs []error
-	if l.set != nil {
-		errs = append(errs, l.set.close())
-	}
+	l.set.release()
 	if l.db != nil {
 		errs = append(errs, l.closeStore())
 	}

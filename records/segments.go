@@ -58,6 +58,9 @@ func (l *Ledger) makeSegment(write func(path string) (segment.Manifest, error)) 
 // dropSegment removes a segment that never became real, or is real no more.
 // Who still reads it goes on.
 func (l *Ledger) dropSegment(g *numbered) error {
+	if g.sets.Load() == 0 {
+		g.Close() // it never was in a set, or was closed with its last one
+	}
 	return l.durable("remove segment", func() error { return removeIfThere(l.segmentPath(g.number)) })
 }
 
@@ -90,17 +93,22 @@ func (l *Ledger) loadClaims(ctx context.Context) (claimCount, error) {
 		return claimCount{}, err
 	}
 	set := noClaims()
-	l.replaceSet(set)
+	have, err := l.load(ctx, set)
+	l.replaceSet(set) // on an error too, so that leave closes its files
+	return have, err
+}
+
+// load fills a set with what the store and the segments have.
+func (l *Ledger) load(ctx context.Context, set *claimSet) (have claimCount, err error) {
 	if err := l.view(func(r reader) error { return r.openSegments(l, set) }); err != nil {
-		return claimCount{}, err
+		return have, err
 	}
 	total := 0
 	for _, g := range set.segments {
 		total += g.claims()
 	}
 	set.filter = newFilter(roomFor(total))
-	have, err := fillFilter(ctx, set.filter, set.segments)
-	if err != nil {
+	if have, err = fillFilter(ctx, set.filter, set.segments); err != nil {
 		return have, err
 	}
 	err = l.view(func(r reader) error {

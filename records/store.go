@@ -152,7 +152,7 @@ func (l *Ledger) view(f func(r reader) error) error {
 	if err != nil {
 		return err
 	}
-	defer r.txn.Discard()
+	defer r.end()
 	return f(r)
 }
 
@@ -162,7 +162,15 @@ func (l *Ledger) reader() (reader, error) {
 	l.sets.RLock()
 	defer l.sets.RUnlock()
 	txn, err := await(l, func() (*badger.Txn, error) { return l.db.NewTransaction(false), nil })
+	if err == nil {
+		l.set.holds.Add(1)
+	}
 	return reader{txn, l.set}, err
+}
+
+func (r reader) end() {
+	r.txn.Discard()
+	r.set.release()
 }
 
 // claims returns the set of claims that readers see now.
@@ -176,6 +184,16 @@ func (l *Ledger) claims() *claimSet {
 func (l *Ledger) replaceSet(s *claimSet) {
 	l.sets.Lock()
 	defer l.sets.Unlock()
+	l.changeTo(s)
+}
+
+// changeTo is replaceSet with sets locked.
+func (l *Ledger) changeTo(s *claimSet) {
+	if s == l.set {
+		return
+	}
+	s.enter()
+	l.set.release()
 	l.set = s
 }
 

@@ -263,7 +263,7 @@ func (g *group) publish() error {
 		return err
 	}
 	g.set.top().add(g.claims)
-	g.l.set = g.set
+	g.l.changeTo(g.set)
 	return nil
 }
 
