@@ -46,7 +46,7 @@ bench: setup ## medians and ratios of one run, written to docs/benchmarks.md
 	go run ./fixtures/bench -o docs/benchmarks.md
 
 bench-large: ## the same in a ledger of a hundred million, ours only; 7 GiB of TMPDIR
-	go run ./fixtures/bench -large -count=3 -o docs/benchmarks-large.md
+	go run ./fixtures/bench -large -count=2 -o docs/benchmarks-large.md
 
 torture: setup build ## the long ones: hundreds of kills, power cuts, every byte flipped
 	go test -timeout 6h -v ./records ./fixtures/torture ./fixtures/powercut ./daemon/crash -torture
