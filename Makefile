@@ -7,7 +7,7 @@ SHELL := /bin/bash
 FUZZTIME ?= 50000x
 GOTEST   := go test -race -shuffle=on -timeout 40m
 
-.PHONY: build demo test setup lint unit fuzz bench-once bench torture clean
+.PHONY: build demo test setup lint unit fuzz bench-once bench bench-large torture clean
 
 build: ## bin/mintmark
 	go build -trimpath -o bin/mintmark ./daemon/cmd/mintmark
@@ -44,6 +44,9 @@ bench-once: ## every benchmark runs
 
 bench: setup ## medians and ratios of one run, written to docs/benchmarks.md
 	go run ./fixtures/bench -o docs/benchmarks.md
+
+bench-large: ## the same in a ledger of a hundred million, ours only; 7 GiB of TMPDIR
+	go run ./fixtures/bench -large -count=2 -o docs/benchmarks-large.md
 
 torture: setup build ## the long ones: hundreds of kills, power cuts, every byte flipped
 	go test -timeout 6h -v ./records ./fixtures/torture ./fixtures/powercut ./daemon/crash -torture

@@ -122,13 +122,15 @@ func (l *Ledger) addToFilter(ctx context.Context, g *numbered, claims []entry) e
 	if n > set.filter.room {
 		return l.growFilter(ctx, n, append(slices.Clip(set.segments), g))
 	}
-	for part := range slices.Chunk(claims, yieldEvery) {
-		for i := range part {
-			set.filter.add(&part[i].index)
+	return inParts(claims, func(claims []entry) error {
+		for part := range slices.Chunk(claims, yieldEvery) {
+			for i := range part {
+				set.filter.add(&part[i].index)
+			}
+			runtime.Gosched()
 		}
-		runtime.Gosched()
-	}
-	return context.Cause(ctx)
+		return context.Cause(ctx)
+	})
 }
 
 // growFilter makes a filter for n indexes and half as many again, aside, from the

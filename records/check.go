@@ -177,9 +177,8 @@ func (l *Ledger) claimedBefore(ctx context.Context, entries []entry, found func(
 		if err != nil {
 			return err
 		}
-		at := func(i int) [16]byte { return maybe[i].index }
-		for _, g := range r.set.segments {
-			if err := g.FindSorted(ctx, len(maybe), at, func(i int, _ segment.Entry) error { found(maybe[i].claimed()); return nil }); err != nil {
+		for _, g := range slices.Backward(r.set.segments) {
+			if maybe, err = g.without(ctx, maybe, found); err != nil {
 				return err
 			}
 		}
@@ -190,6 +189,19 @@ func (l *Ledger) claimedBefore(ctx context.Context, entries []entry, found func(
 		}
 		return nil
 	})
+}
+
+// without finds the entries that a segment has, and returns the others in their
+// place: nothing is in two segments, so they alone are looked for in the next.
+func (g *numbered) without(ctx context.Context, entries []entry, found func(hit)) ([]entry, error) {
+	others, from := entries[:0], 0
+	err := g.FindSorted(ctx, len(entries), func(i int) [16]byte { return entries[i].index }, func(i int, _ segment.Entry) error {
+		found(entries[i].claimed())
+		others = append(others, entries[from:i]...)
+		from = i + 1
+		return nil
+	})
+	return append(others, entries[from:]...), err
 }
 
 func (e entry) claimed() hit {

@@ -130,3 +130,27 @@ func TestChecksAreRecordedAndLimited(t *testing.T) {
 		t.Errorf("records are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
+
+// What is found in one segment is not looked for in the next; all else is.
+func TestRowsOfManyBatchesAreAllFound(t *testing.T) {
+	l := importer(t)
+	var mixed strings.Builder
+	mixed.WriteString("serial,admin\n")
+	for b := range 4 {
+		file := "serial,admin\n"
+		for row := range 20 {
+			file += fmt.Sprintf("S%d-%d,VALUE%dX%d\n", b, row, b, row)
+			fmt.Fprintf(&mixed, "T%d-%d,VALUE%dX%d\nU%d-%d,NEW%dX%d\n", b, row, b, row, b, row, b, row)
+		}
+		admit(t, l, batchOf(single(), fmt.Sprintf("B%d", b)), file)
+	}
+	a := reject(t, l, batchOf(single(), "MIXED"), mixed.String())
+	if a.Total != 80 {
+		t.Errorf("%d violations, want 80", a.Total)
+	}
+	for _, v := range a.Violations {
+		if want := "B" + v.Serial[1:2]; !strings.HasPrefix(v.Serial, "T") || v.First == nil || v.First.Batch != want {
+			t.Errorf("row %d, %s, repeats %+v, want one of %s", v.Row, v.Serial, v.First, want)
+		}
+	}
+}

@@ -15,7 +15,7 @@ import (
 // block of 64 bytes, which keeps sorted indexes in order, and six bits of the lower half a
 // bit in each of the block's words.
 //
-// One goroutine at a time adds; any number may ask meanwhile.
+// Any number of goroutines may add and ask at once.
 type filter struct {
 	words  []uint64 // eight to a block
 	blocks uint64

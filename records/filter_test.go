@@ -19,8 +19,13 @@ func TestFilterForgetsNothingAndIsSeldomWrong(t *testing.T) {
 	const n = 200_000
 	f := newFilter(n)
 	in, out := randomIndexes(1, n), randomIndexes(2, n)
-	for i := range in {
-		f.add(&in[i])
+	if err := inParts(in, func(part []Index) error {
+		for i := range part {
+			f.add(&part[i])
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 	for i := range in {
 		if !f.maybe(&in[i]) {

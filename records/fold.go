@@ -73,13 +73,11 @@ func (l *Ledger) isDue() {
 // and imports wait for it.
 func (l *Ledger) tidy(ctx context.Context) error {
 	for {
-		select {
-		case l.imports.writing <- struct{}{}:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := l.beginWriting(ctx); err != nil {
+			return err
 		}
 		more, err := l.tidyOnce(ctx)
-		<-l.imports.writing
+		l.endWriting()
 		if err != nil || !more {
 			return err
 		}

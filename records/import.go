@@ -213,12 +213,10 @@ func (im *importing) run(ctx context.Context, file io.Reader) (Admission, error)
 	if err != nil {
 		return Admission{}, err
 	}
-	select {
-	case im.l.imports.writing <- struct{}{}:
-		defer func() { <-im.l.imports.writing }()
-	case <-ctx.Done():
-		return Admission{}, context.Cause(ctx)
+	if err := im.l.beginWriting(ctx); err != nil {
+		return Admission{}, err
 	}
+	defer im.l.endWriting()
 	return im.decide(ctx)
 }
 

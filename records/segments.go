@@ -28,6 +28,20 @@ func (l *Ledger) segmentPath(number uint32) string {
 	return filepath.Join(l.dir, "segments", fmt.Sprintf("%d.seg", number))
 }
 
+// beginWriting waits until nobody else writes segments. Close keeps it for ever.
+func (l *Ledger) beginWriting(ctx context.Context) error {
+	select {
+	case l.imports.writing <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-l.quit:
+		return errClosed
+	}
+}
+
+func (l *Ledger) endWriting() { <-l.imports.writing }
+
 // nextSegment returns a number that no segment has or had while the ledger is
 // open. It is for the holder of imports.writing.
 func (l *Ledger) nextSegment() uint32 {

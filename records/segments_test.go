@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/dgraph-io/badger/v4"
 )
 
 // TestAnImportThatFailsOnAFullDiskRefusesNothing lets the disk fill up while an
@@ -79,12 +81,23 @@ func TestCloseWaitsForWhatAnImportWrites(t *testing.T) {
 		}
 		return do()
 	}
-	done := make(chan error, 1)
+	asked, commit := make(chan struct{}, 10), l.commitTxn
+	l.commitTxn = func(txn *badger.Txn) error { // the writer is idle
+		defer func() { asked <- struct{}{} }()
+		return commit(txn)
+	}
+	done := make(chan error, 2)
 	go func() { // waited for below
 		_, err := l.Import(t.Context(), batchOf(camera(), "B1"), strings.NewReader(threeRows))
 		done <- err
 	}()
 	<-started
+	<-asked
+	go func() { // waited for below: it waits for the other one
+		_, err := l.Import(t.Context(), batchOf(camera(), "B2"), strings.NewReader(fiveRows))
+		done <- err
+	}()
+	<-asked
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
@@ -96,8 +109,13 @@ func TestCloseWaitsForWhatAnImportWrites(t *testing.T) {
 		t.Error("something can still be written after Close")
 	default:
 	}
-	if err := <-done; !errors.Is(err, errClosed) {
-		t.Errorf("import says %v, want %v", err, errClosed)
+	if err := l.beginWriting(t.Context()); !errors.Is(err, errClosed) {
+		t.Errorf("who wants to write after Close hears %v, want %v", err, errClosed)
+	}
+	for range cap(done) {
+		if err := <-done; !errors.Is(err, errClosed) {
+			t.Errorf("import says %v, want %v", err, errClosed)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"runtime"
 	"slices"
 	"time"
 
@@ -121,16 +122,17 @@ func answer(ops []*op, err error) {
 
 // A group is what one Badger transaction will hold.
 type group struct {
-	l      *Ledger
-	read   *badger.Txn
-	rec    groupRecord
-	writes map[string][]byte // nil deletes
-	claims map[Index]ownerRef
-	set    *claimSet // that claims are held to; another one than the ledger's if the group changes it
-	bytes  int
-	fresh  error // why new claims are refused now, or nil
-	all    error // why everything is, or nil
-	left   bool  // the store jammed and still has read
+	l       *Ledger
+	read    *badger.Txn
+	rec     groupRecord
+	writes  map[string][]byte // nil deletes
+	claims  map[Index]ownerRef
+	set     *claimSet // that claims are held to; another one than the ledger's if the group changes it
+	bytes   int
+	yielded bool  // others were let run once, to join the group
+	fresh   error // why new claims are refused now, or nil
+	all     error // why everything is, or nil
+	left    bool  // the store jammed and still has read
 }
 
 // maxClaims keeps the record of a group's claims below what Badger holds inline.
@@ -168,8 +170,21 @@ func (g *group) next() *op {
 	if len(g.writes) >= maxWrites || g.bytes >= maxBytes || len(g.claims) >= maxClaims {
 		return nil
 	}
+	if o := g.l.waiting(); o != nil {
+		return o
+	}
+	if g.yielded {
+		return nil
+	}
+	g.yielded = true
+	runtime.Gosched() // whoever the last group answered may ask again, once it has run
+	return g.l.waiting()
+}
+
+// waiting returns an operation that waits for the writer, or nil.
+func (l *Ledger) waiting() *op {
 	select {
-	case o := <-g.l.ops:
+	case o := <-l.ops:
 		return o
 	default:
 		return nil
