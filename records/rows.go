@@ -273,9 +273,9 @@ func (l *Ledger) discardRows(ctx context.Context, path string) error {
 
 // removeRows deletes a row file. One that is gone is fine.
 func (l *Ledger) removeRows(path string) error {
-	l.rowsStay.Lock()
-	defer l.rowsStay.Unlock()
 	return l.durable("remove row file", func() error {
+		l.rowsStay.Lock()
+		defer l.rowsStay.Unlock()
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
