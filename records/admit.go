@@ -162,7 +162,7 @@ func (im *importing) writeSegment(path string) (m segment.Manifest, err error) {
 	if err := writeEntries(im.in.claims, place, w.Claims); err != nil {
 		return m, err
 	}
-	slices.SortFunc(im.in.wide, compareEntries)
+	sortEntries(im.in.wide)
 	if err := writeEntries(im.in.wide, place, w.Wide); err != nil {
 		return m, err
 	}

@@ -3,6 +3,7 @@ package records
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"runtime"
 	"slices"
 
@@ -203,34 +204,50 @@ func (l *Ledger) judgeBurned(ctx context.Context, in *intake, rows []uint32, bat
 // scope. They are reported, never refused.
 func (l *Ledger) elsewhere(ctx context.Context, in *intake) (int, error) {
 	entries := slices.Concat(in.wide, in.wider)
-	slices.SortFunc(entries, compareEntries)
+	sortEntries(entries)
 	known := objections{product: in.product}
 	if err := l.claimedBefore(ctx, entries, known.add); err != nil {
 		return 0, err
 	}
+	wide := func(e entry) { known.add(hit{row: e.row, place: int16(e.place)}) }
 	err := l.view(func(r reader) error {
-		o := badger.DefaultIteratorOptions
-		o.Prefix, o.PrefetchValues = []byte{keyWide}, false
-		it := r.txn.NewIterator(o)
-		defer it.Close()
-		for i, e := range entries {
-			if err := sometimes(ctx, i); err != nil {
+		for _, g := range r.set.segments {
+			if err := g.FindWideSorted(ctx, len(entries), func(i int) [16]byte { return entries[i].index }, func(i int, _ segment.Entry) error {
+				wide(entries[i])
+				return nil
+			}); err != nil {
 				return err
-			}
-			key := append([]byte{keyWide}, e.index[:]...)
-			it.Seek(key)
-			wide, err := it.ValidForPrefix(key), error(nil)
-			if !wide {
-				wide, err = r.set.wide(e.index)
-			}
-			if err != nil {
-				return err
-			}
-			if wide {
-				known.add(hit{row: e.row, place: int16(e.place)})
 			}
 		}
-		return nil
+		return r.liveWide(ctx, entries, wide)
 	})
 	return known.total, err
+}
+
+// liveWide calls f for the entries, which are in order, that are ledger-wide
+// indexes in the store. Where few of them are, most are never looked at.
+func (r reader) liveWide(ctx context.Context, entries []entry, f func(entry)) error {
+	o := badger.DefaultIteratorOptions
+	o.Prefix, o.PrefetchValues = []byte{keyWide}, false
+	it := r.txn.NewIterator(o)
+	defer it.Close()
+	for turn := 0; len(entries) > 0; turn++ {
+		if err := sometimes(ctx, turn); err != nil {
+			return err
+		}
+		it.Seek(append([]byte{keyWide}, entries[0].index[:]...))
+		if !it.Valid() {
+			return nil
+		}
+		key := it.Item().Key()
+		if len(key) < 1+len(Index{}) {
+			return fmt.Errorf("a ledger-wide index has a key of %d bytes, want at least %d", len(key), 1+len(Index{}))
+		}
+		have := Index(key[1:])
+		n, _ := slices.BinarySearchFunc(entries, have, func(e entry, i Index) int { return compareIndexes(e.index, i) })
+		for entries = entries[n:]; len(entries) > 0 && entries[0].index == have; entries = entries[1:] {
+			f(entries[0])
+		}
+	}
+	return nil
 }

@@ -118,17 +118,6 @@ func (s *claimSet) find(i Index) (ownerRef, bool, error) {
 	return ownerRef{}, false, nil
 }
 
-// wide says whether a segment has i as the ledger-wide index of a value of a
-// narrower scope.
-func (s *claimSet) wide(i Index) (bool, error) {
-	for _, g := range s.segments {
-		if have, err := g.FindWide(i); err != nil || len(have) > 0 {
-			return len(have) > 0, err
-		}
-	}
-	return false, nil
-}
-
 // owner returns whose an entry is. The serial of a row is not part of its claims.
 func (g *numbered) owner(e segment.Entry) (ownerRef, error) {
 	run, o, err := g.OwnerOf(e.Owner)

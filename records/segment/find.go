@@ -88,9 +88,22 @@ func (s *Segment) Find(index [16]byte) (Entry, bool, error) {
 // found with each that is claimed. Each block is read at most once. To use
 // several cores, call it with a part of the indexes on each.
 func (s *Segment) FindSorted(ctx context.Context, n int, at func(i int) [16]byte, found func(i int, e Entry) error) error {
+	return s.findSorted(ctx, &s.footer.claims, n, at, found)
+}
+
+// FindWideSorted is FindSorted for wide entries: found is called with the first
+// one of each index.
+func (s *Segment) FindWideSorted(ctx context.Context, n int, at func(i int) [16]byte, found func(i int, e Entry) error) error {
+	return s.findSorted(ctx, &s.footer.wide, n, at, found)
+}
+
+func (s *Segment) findSorted(ctx context.Context, sec *section, n int, at func(i int) [16]byte, found func(i int, e Entry) error) error {
+	if len(sec.fences) == 0 {
+		return nil
+	}
 	buf := s.spare.Get().(*[blockSize]byte)
 	defer s.spare.Put(buf)
-	f := finder{segment: s, section: &s.footer.claims, buf: buf[:]}
+	f := finder{segment: s, section: sec, buf: buf[:]}
 	ascending := order{equal: true}
 	for i := range n {
 		if i%1024 == 0 && ctx.Err() != nil {
