@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mintmark/hsm/secret"
 )
 
 func TestAProductScopeIsReportedElsewhereAndRefusedAtHome(t *testing.T) {
@@ -27,6 +29,29 @@ func TestAProductScopeIsReportedElsewhereAndRefusedAtHome(t *testing.T) {
 	r.Actor.Quality = true
 	expect(t, reject(t, l, r, "serial,code\nL9,1111.2222\n"), 1, "1 L9 code C-UNIQ: batch D1 row 1 code")
 	untouched(t, l, 8, 8)
+}
+
+// TestAGeneratedValueOfAProductScopeIsKnownElsewhere has one between others.
+func TestAGeneratedValueOfAProductScopeIsKnownElsewhere(t *testing.T) {
+	l := importer(t)
+	for i, code := range []string{"11112222", "33334444", "55556666"} {
+		v := secret.Join([]byte(code))
+		defer v.Close()
+		set, err := l.indexesOf(t.Context(), "door", lock("door").Credentials[0], v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.commit(t.Context(), func(t *txn) error {
+			t.noteWide(set.Wide[0], ownerRef{Batch: 1, Attempt: 1, Serial: fmt.Sprint("X", i)})
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := batchOf(lock("gate"), "G1")
+	if a := admit(t, l, r, "serial,code\nL1,99990000\nL2,33334444\nL3,12345678\nL4,55556666\n"); a.Elsewhere != 2 {
+		t.Errorf("%d values elsewhere, want 2", a.Elsewhere)
+	}
 }
 
 func TestEqualValuesInARowAreRefusedAcrossScopesAndClasses(t *testing.T) {
