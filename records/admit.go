@@ -136,9 +136,14 @@ func (l *Ledger) addToFilter(ctx context.Context, g *numbered, claims []entry) e
 // growFilter makes a filter for n indexes and half as many again, aside, from the
 // segments that it is to know, and then changes to it.
 func (l *Ledger) growFilter(ctx context.Context, n int, segments []*numbered) error {
-	f := newFilter(roomFor(n))
-	if _, err := fillFilter(ctx, f, segments); err != nil {
+	f, want := newFilter(roomFor(n)), claimCount{}
+	for _, g := range segments {
+		want.plus(g.count())
+	}
+	if have, err := fillFilter(ctx, f, segments); err != nil {
 		return err
+	} else if have != want {
+		return fmt.Errorf("filter has %d indexes, want the %d of all segments", have.n, want.n)
 	}
 	return l.commit(ctx, func(t *txn) error {
 		t.next = t.known().copy()

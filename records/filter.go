@@ -52,6 +52,47 @@ func (f *filter) add(i *Index) {
 	}
 }
 
+// A filterPart is some of a filter's blocks. While nobody asks the filter yet,
+// several goroutines may add to it, each to a part of its own.
+type filterPart struct {
+	*filter
+	from, to uint64 // blocks
+}
+
+// parts cuts a filter into n parts.
+func (f *filter) parts(n int) (parts []filterPart) {
+	for i := range uint64(n) {
+		parts = append(parts, filterPart{f, f.blocks * i / uint64(n), f.blocks * (i + 1) / uint64(n)})
+	}
+	return parts
+}
+
+// indexes returns a range, from lo on and below hi, that holds every index of the part;
+// the zero hi means no limit.
+func (p filterPart) indexes() (lo, hi Index) {
+	first, _ := bits.Div64(p.from, 0, p.blocks)
+	binary.BigEndian.PutUint64(lo[:8], first)
+	if p.to < p.blocks {
+		last, _ := bits.Div64(p.to, 0, p.blocks) // begins the next part, or is just below
+		binary.BigEndian.PutUint64(hi[:8], last+1)
+	}
+	return lo, hi
+}
+
+// add adds an index if it is in the part, and says whether it is.
+func (p filterPart) add(i *Index) bool {
+	at, _ := bits.Mul64(binary.BigEndian.Uint64(i[:8]), p.blocks)
+	if at < p.from || at >= p.to {
+		return false
+	}
+	words, low := p.words[at*blockWords:][:blockWords], binary.BigEndian.Uint64(i[8:])
+	for w := range words {
+		words[w] |= 1 << (low & 63)
+		low >>= 6
+	}
+	return true
+}
+
 func (f *filter) maybe(i *Index) bool {
 	words, low := f.block(i)
 	for w := range words {

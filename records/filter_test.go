@@ -1,6 +1,8 @@
 package records
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"math/rand/v2"
 	"testing"
 )
@@ -40,5 +42,43 @@ func TestFilterForgetsNothingAndIsSeldomWrong(t *testing.T) {
 	}
 	if share := 100 * float64(wrong) / n; share > 0.6 {
 		t.Errorf("%.2f %% of others may be there, want about 0.42 %%", share)
+	}
+}
+
+// Every index is in the range of one part, and added by that part only.
+func TestThePartsOfAFilterHaveEachIndexOnce(t *testing.T) {
+	for _, size := range []int{1, 100, 10_000, 1_000_000} {
+		f := newFilter(size)
+		list := randomIndexes(3, 20_000)
+		list[0], list[1] = Index{}, Index{0: 0xff}
+		for i := range list[1] {
+			list[1][i] = 0xff
+		}
+		for b := range min(f.blocks, 1000) { // and those at the borders of blocks
+			first, rest := bits.Div64(b, 0, f.blocks)
+			if rest > 0 {
+				first++
+			}
+			var at, below Index
+			binary.BigEndian.PutUint64(at[:8], first)
+			binary.BigEndian.PutUint64(below[:8], first-1)
+			list = append(list, at, below)
+		}
+		for _, i := range list {
+			added := 0
+			for _, p := range f.parts(filterParts) {
+				lo, hi := p.indexes()
+				in := compareIndexes(i, lo) >= 0 && (hi == Index{} || compareIndexes(i, hi) < 0)
+				if p.add(&i) {
+					added++
+					if !in {
+						t.Errorf("size %d: %x is added outside of %x to %x", size, i, lo, hi)
+					}
+				}
+			}
+			if added != 1 || !f.maybe(&i) {
+				t.Errorf("size %d: %x was added by %d parts", size, i, added)
+			}
+		}
 	}
 }

@@ -194,56 +194,48 @@ func (r reader) liveClaims(f func(Index, ownerRef) error) error {
 	})
 }
 
-// scanPart is how many blocks of a segment one goroutine reads at a time.
-const scanPart = 256
+// filterParts is into how many parts a filter is cut to be filled, so that no
+// processor waits long for another one.
+const filterParts = 32
 
-// fillFilter adds every index of some segments to a filter, on all processors, and
-// returns their count and sum. A block that is damaged is an error.
-func fillFilter(ctx context.Context, f *filter, segments []*numbered) (claimCount, error) {
-	type part struct {
-		g        *numbered
-		from, to int
-	}
-	parts := make(chan part)
-	sums := make([]claimCount, runtime.GOMAXPROCS(0))
+// fillFilter adds every index of some segments to a filter that nobody asks yet, on
+// all processors, and returns their count and sum. A block that is damaged is an error.
+func fillFilter(ctx context.Context, f *filter, segments []*numbered) (total claimCount, err error) {
+	sums := make([]claimCount, filterParts)
 	g, ctx := errgroup.WithContext(ctx)
-	for w := range sums {
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for n, part := range f.parts(filterParts) {
 		g.Go(func() error {
 			var buf segment.Buffer
-			for p := range parts {
-				if err := p.g.Scan(p.from, p.to, &buf, func(e segment.Entries) error {
-					for n := range e.Len() {
-						i := Index(e.Entry(n).Index)
-						f.add(&i)
-						sums[w].add(i)
-					}
-					return nil
-				}); err != nil {
+			for _, s := range segments {
+				if err := context.Cause(ctx); err != nil {
+					return err
+				}
+				if err := part.fill(s, &buf, &sums[n]); err != nil {
 					return damagedIsBehind(err)
 				}
 			}
 			return nil
 		})
 	}
-	g.Go(func() error {
-		defer close(parts)
-		for _, s := range segments {
-			for from := 0; from < s.Blocks(); from += scanPart {
-				select {
-				case parts <- part{s, from, min(from+scanPart, s.Blocks())}:
-				case <-ctx.Done():
-					return context.Cause(ctx)
-				}
-			}
-		}
-		return nil
-	})
-	err := g.Wait()
-	var total claimCount
+	err = g.Wait()
 	for _, c := range sums {
 		total.plus(c)
 	}
 	return total, err
+}
+
+// fill adds the indexes of a segment that are in the part, and counts them.
+func (p filterPart) fill(s *numbered, buf *segment.Buffer, sum *claimCount) error {
+	from, to := s.Within(p.indexes())
+	return s.Scan(from, to, buf, func(list segment.Entries) error {
+		for n := range list.Len() {
+			if i := Index(list.Entry(n).Index); p.add(&i) {
+				sum.add(i)
+			}
+		}
+		return nil
+	})
 }
 
 // sweepSegments removes the files of segments that are not real.

@@ -142,3 +142,10 @@ func (l limits) trim(e Entries) Entries {
 	}
 	return e[e.from(0, l.hi, l.lo)*entrySize:]
 }
+
+// Within returns the claim blocks, for [Segment.Scan], that hold every claim whose
+// index is from lo on and below hi, and maybe some others. The zero hi means that
+// there is no such limit.
+func (s *Segment) Within(lo, hi [16]byte) (from, to int) {
+	return within(lo, hi).blocks(&s.footer.claims)
+}
