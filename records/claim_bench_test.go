@@ -34,8 +34,8 @@ func BenchmarkClaim(b *testing.B) {
 		l := claiming(b, most())
 		b.Run(fmt.Sprintf("inflight=%d/existing=%s/ours", inFlight, short(most())), func(b *testing.B) { inParallel(b, inFlight, l.claim) })
 		l.end(b)
+		b.Run(fmt.Sprintf("inflight=%d/existing=%s/beside=imports/ours", inFlight, short(most())), func(b *testing.B) { besideImports(b, inFlight) })
 	}
-	b.Run(fmt.Sprintf("inflight=64/existing=%s/beside=imports/ours", short(most())), besideImports)
 }
 
 // A claimer is a ledger that goes on to take new claims, over all runs of a benchmark.
@@ -63,7 +63,7 @@ func (c *claimer) end(b *testing.B) {
 
 // besideImports measures claims while one import of a million rows follows the
 // other, as many as b.N.
-func besideImports(b *testing.B) {
+func besideImports(b *testing.B, inFlight int) {
 	rows := sized(1_000_000)
 	files := make([]string, b.N)
 	for i := range files {
@@ -72,7 +72,7 @@ func besideImports(b *testing.B) {
 	l := claiming(b, most())
 	defer l.end(b)
 	ctx, cancel := context.WithCancel(b.Context())
-	var each [64][]time.Duration
+	each := make([][]time.Duration, inFlight)
 	var wg sync.WaitGroup
 	b.ResetTimer()
 	for n := range each {
@@ -93,7 +93,7 @@ func besideImports(b *testing.B) {
 	wg.Wait()
 	b.StopTimer()
 	b.ReportMetric(float64(b.N*rows)/b.Elapsed().Seconds(), "rows/s")
-	reportClaims(b, slices.Concat(each[:]...))
+	reportClaims(b, slices.Concat(each...))
 }
 
 func inTransactions(b *testing.B, inFlight int) {

@@ -222,6 +222,9 @@ func openBadger(dir string, log storeLog) (db *badger.DB, err error) {
 		}
 	}()
 	store := filepath.Join(dir, "badger")
+	if err := forgetUnmade(store); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
 	if err := checkTables(store); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
